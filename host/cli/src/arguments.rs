@@ -1,0 +1,103 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::command::{audit, check, completions, discover, grant, new, plugin, run, state, test};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidegate",
+    version,
+    about = "Runs data connectors that nobody has to trust",
+    long_about = "Runs data connectors that nobody has to trust.\n\n\
+        A connector is a WebAssembly component. It runs in a sandbox, sees only what you grant it, and what it extracts \
+        lands in Delta tables, each row once.",
+    after_help = "Examples:\n  \
+        tidegate run flights.yaml        extract what is new\n  \
+        tidegate discover flights.yaml   see what the source has\n  \
+        tidegate plugin inspect files    see what it asks for, without running it\n  \
+        tidegate new extractor pages     start a connector of your own\n\n\
+        Exit status: 0 done, 1 the run failed, 2 usage or configuration, 3 permission denied or waiting for approval.",
+    arg_required_else_help = true,
+    max_term_width = 100,
+    propagate_version = false,
+    disable_help_subcommand = true
+)]
+pub struct Arguments {
+    /// Answer with one JSON document on stdout; everything else goes to stderr
+    #[arg(long, global = true, display_order = 100)]
+    pub json: bool,
+
+    /// Where plugins, the compiled cache and the audit are kept [default: `.tidegate` beside the pipeline
+    /// file]
+    #[arg(long, global = true, display_order = 100, value_name = "DIR", env = "TIDEGATE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Run(run::Run),
+    Check(check::Check),
+    Discover(discover::Discover),
+    State(state::State),
+    New(new::New),
+    Test(test::Test),
+    Plugin(plugin::Plugin),
+    Grant(grant::Grant),
+    Audit(audit::Audit),
+    /// Look for what is missing on this machine, and say what mends it
+    Doctor,
+    Completions(completions::Completions),
+    /// One run's work, told on stdin
+    #[command(hide = true)]
+    Worker,
+    /// Compiles a component from stdin to stdout, within limits
+    #[command(hide = true)]
+    Compile,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    /// Every command below one, with itself.
+    fn all(command: &Command) -> Vec<&Command> {
+        let below = command.get_subcommands().flat_map(all);
+        std::iter::once(command).chain(below).collect()
+    }
+
+    #[test]
+    fn every_verb_and_argument_says_what_it_is_for() {
+        for verb in all(&Arguments::command()) {
+            assert!(verb.get_about().is_some(), "{}", verb.get_name());
+            for argument in verb.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", verb.get_name(), argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn examples_fit_a_terminal_and_paragraphs_are_broken_by_it() {
+        for verb in all(&Arguments::command()) {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for paragraph in help.split("\n\n").filter(|paragraph| !paragraph.starts_with("Examples:")) {
+                assert!(!paragraph.contains('\n'), "{paragraph}");
+            }
+            for example in help.lines().filter(|line| line.starts_with("  ")) {
+                assert!(example.len() <= 78, "{example}");
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! One file for each verb. A verb reads its arguments, asks the modules below, and answers with a `Reply`.
+
+pub mod audit;
+pub mod check;
+pub mod completions;
+pub mod discover;
+pub mod doctor;
+pub mod grant;
+pub mod new;
+pub mod plugin;
+pub mod run;
+pub mod state;
+pub mod test;
+
+use std::path::{Path, PathBuf};
+
+use crate::terminal::Terminal;
+
+/// What every verb knows.
+pub struct Context {
+    pub terminal: Terminal,
+    /// As `--data-dir` says.
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Context {
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+}

@@ -1,0 +1,73 @@
+//! The `tidegate` command: reads what was typed, asks the modules, and says what they answered.
+//!
+//! Goal: whoever types a command learns what happened, why, and what to type next, on a terminal and in a
+//! program alike.
+//!
+//! Never: it runs no component. That is the work of a child process, which is this same binary started as
+//! `tidegate worker`.
+
+mod arguments;
+mod command;
+mod consent;
+mod operator;
+mod plugins;
+mod progress;
+mod project;
+mod render;
+mod scaffold;
+mod terminal;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use arguments::{Arguments, Verb};
+use command::Context;
+use terminal::Terminal;
+
+fn main() -> ExitCode {
+    let Arguments { json, data_dir, verb } = Arguments::parse();
+    let terminal = Terminal::new(json);
+    let cx = Context { terminal, data_dir };
+    let answer = match verb {
+        Verb::Worker => return tidegate_worker::main(),
+        Verb::Compile => return compile(),
+        Verb::Run(run) => logged(|| run.execute(&cx)),
+        Verb::Check(check) => logged(|| check.execute(&cx)),
+        Verb::Discover(discover) => logged(|| discover.execute(&cx)),
+        Verb::State(state) => logged(|| state.execute(&cx)),
+        Verb::New(new) => new.execute(&cx),
+        Verb::Test(test) => logged(|| test.execute(&cx)),
+        Verb::Plugin(plugin) => logged(|| plugin.execute(&cx)),
+        Verb::Grant(grant) => logged(|| grant.execute(&cx)),
+        Verb::Audit(audit) => audit.execute(&cx),
+        Verb::Doctor => command::doctor::execute(&cx),
+        Verb::Completions(completions) => completions.execute(),
+    };
+    ExitCode::from(match answer {
+        Ok(reply) => terminal.reply(&reply),
+        Err(fault) => terminal.fault(&fault),
+    })
+}
+
+/// The compiler's process: a component on stdin, machine code on stdout, a refusal on stderr. Whoever starts
+/// it limits it.
+fn compile() -> ExitCode {
+    tidegate_infrastructure::die_with_parent();
+    match tidegate_sandbox::compile_main(std::io::stdin(), std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            Terminal::new(false).say(&fault.message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// With `RUST_LOG` in force: diagnosis, on stderr.
+fn logged<T>(work: impl FnOnce() -> T) -> T {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    work()
+}

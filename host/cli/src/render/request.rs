@@ -1,0 +1,111 @@
+//! What a connector asks for, before somebody decides.
+
+use tidegate_model::{WorkOrder, short_digest, tame};
+use tidegate_permission::Review;
+
+use super::{Paint, wrap};
+
+pub fn request(order: &WorkOrder, review: &Review, paint: Paint) -> String {
+    let component = &order.component;
+    let name = format!("{} {}", component.name, component.version);
+    let mut text = format!(
+        "{} ({}) asks for the pipeline `{}` to\n\n",
+        paint.bold(&tame(&name)),
+        short_digest(&component.digest),
+        order.pipeline,
+    );
+    for sentence in review.in_words() {
+        text.push_str(&format!("  - {}\n", wrap(&tame(&sentence), 76, "    ")));
+    }
+    text.push_str("\nIt runs in a sandbox and reaches nothing else.\n");
+    if let Some(change) = review.change() {
+        text.push_str(&format!("{} {change}\n", paint.yellow("note")));
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidegate_model::{
+        Capability, CapabilityKind, ComponentRef, Limits, Manifest, PipelineName, RunId, Task, World,
+    };
+    use tidegate_permission::{Ceiling, Grants};
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_told_with_the_reasons_of_its_author() {
+        let ask = |kind, target: Option<&str>, required, reason: &str| Capability {
+            id: "x".into(),
+            kind,
+            target: target.map(str::to_owned),
+            required,
+            reason: reason.into(),
+        };
+        let manifest = Manifest {
+            contract: "0.1".into(),
+            name: "files".into(),
+            version: semver::Version::new(0, 1, 0),
+            world: World::Extractor,
+            title: String::new(),
+            description: String::new(),
+            publisher: String::new(),
+            license: String::new(),
+            capabilities: vec![
+                ask(
+                    CapabilityKind::Files,
+                    Some("{config.location}"),
+                    true,
+                    "reads the files you point it at",
+                ),
+                ask(
+                    CapabilityKind::Decode,
+                    None,
+                    false,
+                    "decodes files natively, so that their bytes never enter the connector",
+                ),
+            ],
+        };
+        let order = WorkOrder {
+            run: RunId::new("r").unwrap(),
+            pipeline: PipelineName::new("flights").unwrap(),
+            component: ComponentRef {
+                name: "files".into(),
+                version: manifest.version.clone(),
+                digest: format!("sha256:{}", "0123456789abcdef".repeat(4)),
+                path: "files.wasm".into(),
+            },
+            config: json!({ "location": "./data" }),
+            permissions: Vec::new(),
+            source: Vec::new(),
+            limits: Limits::default(),
+            base: "/".into(),
+            data_dir: "/".into(),
+            task: Task::Check,
+        };
+        let review = Review::of(
+            &manifest,
+            &order.component,
+            &order.pipeline,
+            &order.config,
+            &Grants::none(),
+            &Ceiling::developer(),
+        )
+        .unwrap();
+        assert_eq!(
+            request(&order, &review, Paint::PLAIN),
+            "\
+files 0.1.0 (sha256:0123456789ab) asks for the pipeline `flights` to
+
+  - read files below ./data: reads the files you point it at (required)
+  - use the host's decoders: decodes files natively, so that their bytes never
+    enter the connector (optional)
+
+It runs in a sandbox and reaches nothing else.
+
+"
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! One order, given to a worker and watched to its end.
+
+use tidegate_infrastructure::{Launcher, LocalLauncher};
+use tidegate_model::{
+    Answer, Code, ComponentRef, Fault, Result, RunId, RunSummary, Task, WorkOrder, WorkerEvent,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use uuid::Uuid;
+
+use crate::project::Project;
+
+/// How a worker ended that did not fail.
+pub enum End {
+    Ran(RunSummary),
+    Answered(Answer),
+}
+
+/// What a worker is to do for a pipeline, without any permission yet.
+pub fn order(project: &Project, component: ComponentRef, task: Task) -> Result<WorkOrder> {
+    let pipeline = &project.pipeline;
+    Ok(WorkOrder {
+        run: new_run()?,
+        pipeline: pipeline.pipeline.clone(),
+        component,
+        config: pipeline.extract.config.clone().into(),
+        permissions: Vec::new(),
+        source: Vec::new(),
+        limits: pipeline.extract.limits.clone(),
+        base: project.folder.clone(),
+        data_dir: project.data_dir.root().to_owned(),
+        task,
+    })
+}
+
+pub fn new_run() -> Result<RunId> {
+    RunId::new(Uuid::new_v4().to_string()).map_err(|message| Fault::internal(Code::Bug, message))
+}
+
+/// Does it in a child process, here. Ctrl-C kills the worker: what it committed stays, what it did not is
+/// garbage that nobody sees, and the next run goes on from there.
+pub fn carry_out(order: &WorkOrder, mut on: impl FnMut(&WorkerEvent)) -> Result<End> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::external(Code::WorkerLost, format!("no worker can be started: {error}")))?;
+    runtime.block_on(async {
+        let mut interrupts = Interrupts::listen()?;
+        let mut worker = LocalLauncher::of_this_program()?.launch(order).await?;
+        loop {
+            let event = tokio::select! {
+                // First, so that an interrupt that came together with the worker's end is told as one.
+                biased;
+                () = interrupts.next() => {
+                    worker.cancel();
+                    continue;
+                }
+                event = worker.next() => event.unwrap_or_else(silence),
+            };
+            on(&event);
+            match event {
+                WorkerEvent::Finished { summary } => return Ok(End::Ran(summary)),
+                WorkerEvent::Answer(answer) => return Ok(End::Answered(answer)),
+                WorkerEvent::Failed { .. } if interrupts.came => return Err(cancelled()),
+                WorkerEvent::Failed { fault, .. } => return Err(fault),
+                _ => {}
+            }
+        }
+    })
+}
+
+/// Ctrl-C, and what a service manager sends instead.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+    came: bool,
+}
+
+impl Interrupts {
+    fn listen() -> Result<Self> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                Fault::external(Code::WorkerLost, format!("signals cannot be heard: {error}"))
+            })
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            came: false,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        self.came = true;
+    }
+}
+
+fn cancelled() -> Fault {
+    Fault::user(Code::Cancelled, "the run was cancelled")
+        .help("what was committed stays; the same command goes on from there")
+}
+
+fn silence() -> WorkerEvent {
+    let fault = Fault::internal(Code::WorkerLost, "the worker ended without a word");
+    WorkerEvent::Failed { fault, summary: None }
+}
+
+/// The end was not one that the task can have.
+pub fn out_of_place() -> Fault {
+    Fault::internal(Code::Bug, "the worker answered something that was not asked")
+}

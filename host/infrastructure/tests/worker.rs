@@ -1,0 +1,219 @@
+//! Workers of every temper, played by shell scripts.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests play the parts of others")]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tidegate_infrastructure::{Launcher, LocalLauncher, Worker, die_with_parent};
+use tidegate_model::{Code, ComponentRef, Limits, PipelineName, RunId, Task, WorkOrder, WorkerEvent};
+
+const CHECKED: &str = r#"{"event":"answer","kind":"checked"}"#;
+
+fn order(config: serde_json::Value) -> WorkOrder {
+    WorkOrder {
+        run: RunId::new("run-1").unwrap(),
+        pipeline: PipelineName::new("flights").unwrap(),
+        component: ComponentRef {
+            name: "files".into(),
+            version: semver::Version::new(0, 1, 0),
+            digest: "sha256:00".into(),
+            path: "files.wasm".into(),
+        },
+        config,
+        permissions: Vec::new(),
+        source: Vec::new(),
+        limits: Limits::default(),
+        base: ".".into(),
+        data_dir: ".tidegate".into(),
+        task: Task::Check,
+    }
+}
+
+async fn start(script: &str) -> Worker {
+    let launcher: Box<dyn Launcher> = Box::new(LocalLauncher::of("/bin/sh", ["-c", script]));
+    launcher.launch(&order(json!({}))).await.unwrap()
+}
+
+/// What a worker says, in short.
+async fn told(mut worker: Worker) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Some(event) = worker.next().await {
+        told.push(match event {
+            WorkerEvent::Log { level, message, .. } => format!("{level}: {message}"),
+            WorkerEvent::Answer(answer) => format!("{answer:?}"),
+            WorkerEvent::Failed { fault, .. } => fault.to_string(),
+            other => format!("{other:?}"),
+        });
+    }
+    told
+}
+
+fn is_alive(pid: &str) -> bool {
+    // A zombie is dead; it only waits to be asked about.
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn dies_soon(pid: &str) -> bool {
+    let start = Instant::now();
+    while is_alive(pid) && start.elapsed() < Duration::from_secs(5) {
+        sleep(Duration::from_millis(10));
+    }
+    !is_alive(pid)
+}
+
+#[tokio::test]
+async fn what_workers_do_and_how_it_is_told() {
+    const AGAIN: &str = "what was committed stays; run it again to go on from there";
+    let nonsense =
+        "TG0701: the worker said something that is no event (expected value at line 1 column 1): hello";
+    for (script, expected) in [
+        (format!("cat >/dev/null; echo '{CHECKED}'"), vec!["Checked".to_owned()]),
+        (
+            format!(
+                r#"echo '{{"event":"log","level":"info","stream":null,"message":"one"}}'; echo '{CHECKED}'"#
+            ),
+            vec!["info: one".into(), "Checked".into()],
+        ),
+        // Its last event is its last event.
+        (format!("echo '{CHECKED}'; echo '{CHECKED}'; exit 7"), vec!["Checked".into()]),
+        ("exit 0".into(), vec![format!("TG0701: the worker ended without saying how the run went; {AGAIN}")]),
+        ("exit 3".into(), vec![format!("TG0701: the worker exited with status 3; {AGAIN}")]),
+        ("kill -9 $$".into(), vec![format!("TG0701: the worker was killed by signal 9 (SIGKILL); {AGAIN}")]),
+        (
+            "echo oh no >&2; kill -SEGV $$".into(),
+            vec![
+                "stderr: oh no".into(),
+                format!(
+                    "TG0701: the worker was killed by signal 11 (SIGSEGV); {AGAIN}. Its last words:\noh no"
+                ),
+            ],
+        ),
+        ("echo hello; sleep 60".into(), vec![nonsense.into()]),
+        (
+            "head -c 17000000 /dev/zero; sleep 60".into(),
+            vec!["TG0701: what the worker says cannot be read: file too large".into()],
+        ),
+    ] {
+        assert_eq!(told(start(&script).await).await, expected, "{script}");
+    }
+}
+
+#[tokio::test]
+async fn the_order_arrives_whole_and_the_environment_not_at_all() {
+    let config = json!({ "long": "x".repeat(1 << 20) });
+    let script = r#"size=$(wc -c); echo "$size$HOME" >&2; echo '{"event":"answer","kind":"checked"}'"#;
+    let worker = LocalLauncher::of("/bin/sh", ["-c", script]).launch(&order(config.clone())).await.unwrap();
+    let size = serde_json::to_vec(&order(config)).unwrap().len();
+    assert_eq!(told(worker).await, [format!("stderr: {size}"), "Checked".into()]);
+
+    let launcher = LocalLauncher::of("/bin/sh", ["-c", script]).pass_environment(&["HOM*"]);
+    let told = told(launcher.launch(&order(json!({}))).await.unwrap()).await;
+    assert!(told[0].ends_with(&std::env::var("HOME").unwrap()), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_stays_after_its_last_event_is_killed() {
+    let start_of_it = Instant::now();
+    let mut worker = start(&format!("echo $$ >&2; echo '{CHECKED}'; exec sleep 60")).await;
+    let Some(WorkerEvent::Log { message: pid, .. }) = worker.next().await else { panic!("no pid") };
+    assert!(matches!(worker.wait().await, Some(WorkerEvent::Answer(_))));
+    assert!(start_of_it.elapsed() < Duration::from_secs(20));
+    assert!(!is_alive(&pid));
+    assert_eq!(worker.next().await, None);
+}
+
+#[tokio::test]
+async fn cancelling_and_dropping_kill() {
+    for by_drop in [false, true] {
+        // It also floods, so that it is killed while its watcher waits for us to read.
+        let mut worker = start(
+            r#"echo $$ >&2; while :; do echo '{"event":"log","level":"info","stream":null,"message":"x"}'; done"#,
+        )
+        .await;
+        let pid = loop {
+            match worker.next().await.unwrap() {
+                WorkerEvent::Log { level, message, .. } if level == "stderr" => break message,
+                _ => {}
+            }
+        };
+        assert!(is_alive(&pid));
+        if by_drop {
+            drop(worker);
+            assert!(tokio::task::spawn_blocking(move || dies_soon(&pid)).await.unwrap());
+        } else {
+            worker.cancel();
+            let Some(WorkerEvent::Failed { fault, .. }) = worker.wait().await else {
+                panic!("not cancelled")
+            };
+            assert_eq!(fault.code, Code::Cancelled);
+            assert!(!is_alive(&pid));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_be_started_is_no_worker() {
+    let fault =
+        LocalLauncher::of("/no/such/program", ["worker"]).launch(&order(json!({}))).await.unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "TG0701: cannot start a worker, /no/such/program: No such file or directory"
+    );
+}
+
+#[tokio::test]
+async fn a_child_inherits_no_open_files() {
+    // This very process may have inherited some; make sure that there is one.
+    let leak = std::fs::File::open("/dev/null").unwrap();
+    rustix::io::fcntl_setfd(&leak, rustix::io::FdFlags::empty()).unwrap();
+    let told = told(start(&format!("ls /proc/self/fd | tr '\\n' ' ' >&2; echo '{CHECKED}'")).await).await;
+    // `ls` itself has the folder open as its fourth.
+    assert_eq!(told, ["stderr: 0 1 2 3 ", "Checked"]);
+}
+
+#[tokio::test]
+async fn a_terminal_that_interrupts_us_does_not_reach_the_worker() {
+    let script = format!("set -- $(cat /proc/$$/stat); echo $(($5 - $$)) >&2; echo '{CHECKED}'");
+    assert_eq!(told(start(&script).await).await, ["stderr: 0", "Checked"], "its process group is its own");
+}
+
+#[test]
+fn a_worker_dies_with_whoever_started_it() {
+    let mut platform = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "part_of_the_platform", "--nocapture"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(platform.stderr.take().unwrap()).lines();
+    let pid = lines.find_map(|line| line.unwrap().strip_prefix("worker ").map(str::to_owned)).unwrap();
+    assert!(is_alive(&pid));
+    platform.kill().unwrap();
+    platform.wait().unwrap();
+    assert!(dies_soon(&pid));
+}
+
+#[tokio::test]
+#[ignore = "started by `a_worker_dies_with_whoever_started_it`"]
+async fn part_of_the_platform() {
+    let this = std::env::current_exe().unwrap();
+    let script =
+        format!("exec {} --ignored --exact part_of_the_worker --nocapture >/dev/null", this.display());
+    let mut worker = start(&script).await;
+    while let Some(event) = worker.next().await {
+        if let WorkerEvent::Log { message, .. } = event {
+            eprintln!("{message}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "started by `part_of_the_platform`"]
+fn part_of_the_worker() {
+    die_with_parent();
+    eprintln!("worker {}", std::process::id());
+    sleep(Duration::from_secs(60));
+}

@@ -1,0 +1,279 @@
+//! The Delta table itself: what its log says, and how a commit is written to it.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use deltalake_core::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
+use deltalake_core::kernel::transaction::{CommitData, TransactionError};
+use deltalake_core::kernel::{Action, MetadataExt, Protocol, StructType, Transaction, new_metadata};
+use deltalake_core::logstore::{CommitOrBytes, LogStoreRef};
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::table::state::DeltaTableState;
+use deltalake_core::{DeltaTable, checkpoints};
+use serde_json::json;
+use tidegate_model::{ApplicationId, Code, Fault, Result};
+use uuid::Uuid;
+
+use crate::store::Table;
+
+/// A checkpoint of the log every so many versions, so that reading it stays cheap.
+const CHECKPOINT_EVERY: u64 = 10;
+
+/// What a table may ask of its writers that we give. Appending whole files breaks none of them.
+const WRITER_FEATURES: [&str; 5] =
+    ["appendOnly", "invariants", "timestampNtz", "v2Checkpoint", "checkpointProtection"];
+const READER_FEATURES: [&str; 2] = ["timestampNtz", "v2Checkpoint"];
+
+#[derive(Debug)]
+pub(crate) struct Delta {
+    log: LogStoreRef,
+    table: DeltaTable,
+    shown: String,
+}
+
+/// What became of one attempt to write a commit.
+pub(crate) enum Written {
+    Yes,
+    /// Somebody wrote that version, perhaps we ourselves.
+    Taken,
+    /// No answer: it may be there or not.
+    Unknown(Fault),
+}
+
+impl Delta {
+    pub(crate) async fn open(table: &Table) -> Result<Self> {
+        let log = table.log_store();
+        let mut delta = Self { table: DeltaTable::new(Arc::clone(&log)), log, shown: table.to_string() };
+        if delta.log.is_delta_table_location().await.map_err(|error| delta.fault(&error))? {
+            delta.reload().await?;
+        }
+        Ok(delta)
+    }
+
+    /// Goes to the newest version.
+    pub(crate) async fn reload(&mut self) -> Result<()> {
+        self.table.update_state().await.map_err(|error| self.fault(&error))?;
+        self.refuse_what_we_cannot_keep()
+    }
+
+    fn state(&self) -> Option<&DeltaTableState> {
+        self.table.state.as_ref()
+    }
+
+    fn existing(&self) -> Result<&DeltaTableState> {
+        self.state().ok_or_else(|| Fault::internal(Code::Bug, "there is no table yet"))
+    }
+
+    pub(crate) fn version(&self) -> Option<u64> {
+        self.state().map(DeltaTableState::version)
+    }
+
+    pub(crate) fn schema(&self) -> Result<Option<SchemaRef>> {
+        self.state().map(|state| schema_from(state.schema().as_ref())).transpose()
+    }
+
+    /// Whether the table has any rows' files.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state().is_none_or(|state| state.log_data().num_files() == 0)
+    }
+
+    /// The last number committed under an application id; 0 when there is none.
+    pub(crate) async fn transaction(&self, application: &str) -> Result<u64> {
+        let Some(state) = self.state() else { return Ok(0) };
+        let found = state
+            .transaction_version(self.log.as_ref(), application)
+            .await
+            .map_err(|error| self.fault(&error))?;
+        let number = found.unwrap_or(0);
+        u64::try_from(number).map_err(|_| {
+            Fault::external(Code::BadState, format!("`{}` has the transaction number {number}", self.shown))
+        })
+    }
+
+    /// Creates the table, empty, in a commit of its own, so that every commit of rows has a snapshot to build
+    /// on. The loser of a race takes what is there.
+    pub(crate) async fn create(&mut self, schema: &Schema) -> Result<()> {
+        let columns = schema_to(schema)?;
+        let metadata = new_metadata(&columns, Vec::<String>::new(), Vec::<(String, String)>::new())
+            .map_err(|error| self.fault(&error))?;
+        let protocol = protocol(needs_ntz(schema), None)?;
+        let operation = DeltaOperation::Create {
+            mode: SaveMode::ErrorIfExists,
+            location: self.log.root_url().clone(),
+            protocol: protocol.clone(),
+            metadata: metadata.clone(),
+        };
+        let actions = vec![Action::Protocol(protocol), Action::Metadata(metadata)];
+        match self.put(0, CommitData::new(actions, operation, HashMap::new(), Vec::new())).await? {
+            Written::Yes | Written::Taken => {}
+            Written::Unknown(fault) => {
+                if !self.log.is_delta_table_location().await.map_err(|error| self.fault(&error))? {
+                    return Err(fault);
+                }
+            }
+        }
+        self.reload().await
+    }
+
+    /// The actions that give the table a schema, none when it has it already.
+    pub(crate) fn evolve(&self, schema: &Schema) -> Result<Vec<Action>> {
+        let state = self.existing()?;
+        let mut actions = Vec::new();
+        if needs_ntz(schema) && !supports_ntz(state.protocol()) {
+            actions.push(Action::Protocol(protocol(true, Some(state.protocol()))?));
+        }
+        if schema_from(state.schema().as_ref())?.as_ref() != schema {
+            let metadata = state.metadata().clone().with_schema(&schema_to(schema)?);
+            actions.push(Action::Metadata(metadata.map_err(|error| self.fault(&error))?));
+        }
+        Ok(actions)
+    }
+
+    /// The actions that remove every file of the snapshot.
+    pub(crate) fn clear(&self) -> Result<Vec<Action>> {
+        let state = self.existing()?;
+        Ok(state.log_data().iter().map(|file| Action::Remove(file.remove_action(true))).collect())
+    }
+
+    /// Writes the version after this snapshot's, with the number under which it is known, or does not.
+    pub(crate) async fn write(
+        &self,
+        actions: Vec<Action>,
+        application: &ApplicationId,
+        number: u64,
+        replaces: bool,
+    ) -> Result<Written> {
+        let version = self.existing()?.version() + 1;
+        let transaction = i64::try_from(number)
+            .map(|number| Transaction::new(application, number))
+            .map_err(|_| Fault::internal(Code::Bug, "commit numbers ran out"))?;
+        let mode = if replaces { SaveMode::Overwrite } else { SaveMode::Append };
+        let operation = DeltaOperation::Write { mode, partition_by: None, predicate: None };
+        let info = [("isBlindAppend".to_owned(), json!(!replaces))].into();
+        self.put(version, CommitData::new(actions, operation, info, vec![transaction])).await
+    }
+
+    /// Invariant 7: put-if-absent of one log entry, rows and `txn` together. Not deltalake's own commit loop:
+    /// that one rebases on conflict, and we rebuild.
+    async fn put(&self, version: u64, commit: CommitData) -> Result<Written> {
+        let entry = commit.get_bytes().map_err(|error| Fault::internal(Code::Bug, error.to_string()))?;
+        let written =
+            self.log.write_commit_entry(version, CommitOrBytes::LogBytes(entry), Uuid::new_v4()).await;
+        Ok(match written {
+            Ok(()) => Written::Yes,
+            Err(TransactionError::VersionAlreadyExists(_)) => Written::Taken,
+            Err(error) => Written::Unknown(
+                Fault::external(Code::SinkFailed, error.to_string())
+                    .context(format!("cannot write version {version} of `{}`", self.shown)),
+            ),
+        })
+    }
+
+    /// Readers go on without a checkpoint, only slower, so a failure is no more than logged.
+    pub(crate) async fn checkpoint(&self) {
+        if self.version().is_some_and(|version| version > 0 && version % CHECKPOINT_EVERY == 0)
+            && let Err(error) = checkpoints::create_checkpoint(&self.table, None).await
+        {
+            tracing::warn!(table = self.shown, %error, "could not write a checkpoint of the table's log");
+        }
+    }
+
+    fn refuse_what_we_cannot_keep(&self) -> Result<()> {
+        let Some(state) = self.state() else { return Ok(()) };
+        let refuse =
+            |what: String| Err(Fault::user(Code::SinkFailed, format!("the table `{}` {what}", self.shown)));
+        let configuration = state.metadata().configuration();
+        if configuration.contains_key("delta.setTransactionRetentionDuration") {
+            // The state would vanish with the transaction that carries it.
+            return refuse(
+                "forgets transactions (delta.setTransactionRetentionDuration): remove that property".into(),
+            );
+        }
+        if !state.metadata().partition_columns().is_empty() {
+            return refuse("is partitioned, which is not supported".into());
+        }
+        let constrained = configuration.keys().any(|key| key.starts_with("delta.constraints."));
+        let invariant =
+            state.schema().fields().any(|field| field.metadata().contains_key("delta.invariants"));
+        if constrained || invariant {
+            return refuse("has constraints of its own, which are not checked here".into());
+        }
+        let protocol = state.protocol();
+        let unknown = |features: Option<&[_]>, known: &[&str]| -> Vec<String> {
+            let names = features.unwrap_or_default().iter().map(ToString::to_string);
+            names.filter(|name: &String| !known.contains(&name.as_str())).collect()
+        };
+        let mut missing = unknown(protocol.reader_features(), &READER_FEATURES);
+        missing.extend(unknown(protocol.writer_features(), &WRITER_FEATURES));
+        if !missing.is_empty() {
+            return refuse(format!("needs what is not supported: {}", missing.join(", ")));
+        }
+        // Between 2 and 7 lie constraints, change feeds, generated columns, column mapping and identity
+        // columns.
+        if (3..7).contains(&protocol.min_writer_version()) {
+            return refuse(format!("needs writer version {}", protocol.min_writer_version()));
+        }
+        Ok(())
+    }
+
+    fn fault(&self, error: &impl Display) -> Fault {
+        Fault::external(Code::SinkFailed, error.to_string()).context(format!("table `{}`", self.shown))
+    }
+}
+
+pub(crate) fn schema_to(schema: &Schema) -> Result<StructType> {
+    schema
+        .try_into_kernel()
+        .map_err(|error: arrow::error::ArrowError| Fault::user(Code::SchemaRefused, error.to_string()))
+}
+
+pub(crate) fn schema_from(schema: &StructType) -> Result<SchemaRef> {
+    let schema: Schema = schema
+        .try_into_arrow()
+        .map_err(|error: arrow::error::ArrowError| Fault::external(Code::BadState, error.to_string()))?;
+    Ok(Arc::new(schema))
+}
+
+fn needs_ntz(schema: &Schema) -> bool {
+    fn within(data_type: &arrow::datatypes::DataType) -> bool {
+        use arrow::datatypes::DataType as D;
+        match data_type {
+            D::Timestamp(_, None) => true,
+            D::List(item) | D::Map(item, _) => within(item.data_type()),
+            D::Struct(fields) => fields.iter().any(|field| within(field.data_type())),
+            _ => false,
+        }
+    }
+    schema.fields().iter().any(|field| within(field.data_type()))
+}
+
+fn supports_ntz(protocol: &Protocol) -> bool {
+    let features = protocol.writer_features().unwrap_or_default();
+    features.iter().any(|feature| feature.to_string() == "timestampNtz")
+}
+
+/// The oldest protocol that a table can have, or, with timestamps that know no zone, the one with features by
+/// name. A table that moves to named features must name what its version implied.
+fn protocol(ntz: bool, before: Option<&Protocol>) -> Result<Protocol> {
+    let document = if ntz {
+        let names = |features: Option<Vec<String>>, implied: &[&str]| -> Vec<String> {
+            let mut names =
+                features.unwrap_or_else(|| implied.iter().map(|name| (*name).to_owned()).collect());
+            names.push("timestampNtz".into());
+            names
+        };
+        let text = |features: &[_]| -> Vec<String> { features.iter().map(ToString::to_string).collect() };
+        let implied: &[&str] = if before.is_some() { &["appendOnly", "invariants"] } else { &[] };
+        json!({
+            "minReaderVersion": 3,
+            "minWriterVersion": 7,
+            "readerFeatures": names(before.and_then(Protocol::reader_features).map(text), &[]),
+            "writerFeatures": names(before.and_then(Protocol::writer_features).map(text), implied),
+        })
+    } else {
+        json!({ "minReaderVersion": 1, "minWriterVersion": 2 })
+    };
+    serde_json::from_value(document).map_err(|error| Fault::internal(Code::Bug, error.to_string()))
+}

@@ -1,0 +1,82 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use tidegate_infrastructure::user_name;
+use tidegate_model::{ComponentRef, PipelineName, short_digest};
+
+/// Who asks. Only this crate makes one, so that nobody can claim to be somebody else by a text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Principal(Arc<Identity>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Identity {
+    User(String),
+    Service(Module),
+    /// A component at work for one pipeline.
+    Plugin {
+        name: String,
+        version: String,
+        digest: String,
+        pipeline: PipelineName,
+    },
+}
+
+/// A module of the platform, when it acts in its own name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Module {
+    Extraction,
+    Ingestion,
+}
+
+impl Principal {
+    /// Whoever runs this command, by the operating system's word.
+    pub fn operator() -> Self {
+        Self(Arc::new(Identity::User(user_name())))
+    }
+
+    pub fn service(module: Module) -> Self {
+        Self(Arc::new(Identity::Service(module)))
+    }
+
+    pub fn plugin(component: &ComponentRef, pipeline: &PipelineName) -> Self {
+        Self(Arc::new(Identity::Plugin {
+            name: component.name.clone(),
+            version: component.version.to_string(),
+            digest: component.digest.clone(),
+            pipeline: pipeline.clone(),
+        }))
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.0
+    }
+}
+
+impl Module {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Extraction => "extraction",
+            Self::Ingestion => "ingestion",
+        }
+    }
+}
+
+/// `user:alice`, `service:ingestion`, `plugin:files@0.1.0 (sha256:12ab34cd56ef)`.
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.identity() {
+            Identity::User(name) => write!(f, "user:{name}"),
+            Identity::Service(module) => write!(f, "service:{}", module.as_str()),
+            Identity::Plugin { name, version, digest, .. } => {
+                write!(f, "plugin:{name}@{version} ({})", short_digest(digest))
+            }
+        }
+    }
+}
+
+impl Serialize for Principal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

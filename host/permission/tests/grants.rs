@@ -1,0 +1,212 @@
+//! From a request to a grant and back.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at files from outside")]
+
+use std::path::Path;
+
+use serde_json::json;
+use tidegate_model::{Capability, CapabilityKind, ComponentRef, Manifest, Permission, PipelineName, World};
+use tidegate_permission::{Ceiling, Grant, Grants, Principal, Review};
+
+fn component(digit: &str) -> ComponentRef {
+    ComponentRef {
+        name: "files".into(),
+        version: semver::Version::new(0, 1, 0),
+        digest: format!("sha256:{}", digit.repeat(64)),
+        path: "files.wasm".into(),
+    }
+}
+
+fn pipeline() -> PipelineName {
+    PipelineName::new("flights").unwrap()
+}
+
+fn manifest() -> Manifest {
+    let capability = |id: &str, kind, target: Option<&str>, required, reason: &str| Capability {
+        id: id.into(),
+        kind,
+        target: target.map(str::to_owned),
+        required,
+        reason: reason.into(),
+    };
+    Manifest {
+        contract: "0.1".into(),
+        name: "files".into(),
+        version: semver::Version::new(0, 1, 0),
+        world: World::Extractor,
+        title: String::new(),
+        description: String::new(),
+        publisher: String::new(),
+        license: String::new(),
+        capabilities: vec![
+            capability(
+                "source",
+                CapabilityKind::Files,
+                Some("{config.location}"),
+                true,
+                "reads the files you point it at",
+            ),
+            capability("kernels", CapabilityKind::Decode, None, false, "reads faster\x1b[2J"),
+            capability("hook", CapabilityKind::Http, Some("{config.hook}"), false, "tells a hook"),
+        ],
+    }
+}
+
+fn review(grants: &Grants, config: &serde_json::Value, digit: &str) -> Review {
+    Review::of(&manifest(), &component(digit), &pipeline(), config, grants, &Ceiling::developer()).unwrap()
+}
+
+fn load(folder: &Path) -> Grants {
+    Grants::load(folder.join("grants.yaml")).unwrap()
+}
+
+#[test]
+fn from_the_first_question_to_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({ "location": "./data" });
+    let mut grants = load(folder.path());
+    let asked = review(&grants, &config, "a");
+    assert_eq!(
+        asked.in_words(),
+        [
+            "read files below ./data: reads the files you point it at (required)",
+            "use the host's decoders: reads faster\u{fffd}[2J (optional)",
+            "send HTTP requests to a place that is not configured: tells a hook (optional, not used by this configuration)",
+        ]
+    );
+    assert!(asked.effective().is_empty());
+    let fault = asked.require(&grants).unwrap_err();
+    assert_eq!(fault.code.to_string(), "TG0301");
+    assert_eq!(fault.message, "files@0.1.0 is not granted to read files below ./data for pipeline `flights`");
+    let digest = component("a").digest;
+    assert_eq!(
+        fault.help.unwrap(),
+        format!(
+            "to allow it, add this to {}:
+grants:
+  - pipeline: flights
+    connector: files@0.1.0
+    digest: {digest}
+    allow:
+      - {{ kind: files, target: ./data }}
+      - {{ kind: decode }}",
+            folder.path().join("grants.yaml").display()
+        )
+    );
+
+    grants.add(asked.grant_to_add()).unwrap();
+    let asked = review(&load(folder.path()), &config, "a");
+    assert!(asked.missing().is_empty());
+    let permissions: Vec<_> = asked.require(&grants).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(permissions, ["files ./data", "decode"]);
+
+    // Another place is another grant, and so is another build.
+    assert_eq!(review(&grants, &json!({ "location": "./other" }), "a").missing_required().len(), 1);
+    let rebuilt = review(&grants, &config, "b");
+    assert_eq!(
+        rebuilt.require(&grants).unwrap_err().message,
+        "files@0.1.0 is not granted to read files below ./data for pipeline `flights`; \
+         the component changed since it was granted: sha256:aaaaaaaaaaaa -> sha256:bbbbbbbbbbbb"
+    );
+    grants.add(rebuilt.grant_to_add()).unwrap();
+    assert_eq!(
+        load(folder.path()).list(),
+        [rebuilt.grant_to_add()],
+        "the old build's grant is of no use any more"
+    );
+}
+
+#[test]
+fn what_is_printed_works_when_it_is_pasted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("grants.yaml");
+    let mut text = String::new();
+    for location in ["./data", "s3://bucket/a b?c={d}", "true", "./naïve, ☃ #1: \"x\" 'y'\\"] {
+        let config = json!({ "location": location, "hook": "https://x.org/a?b=[1]&c=%20" });
+        let grants = load(folder.path());
+        let asked = review(&grants, &config, "a");
+        text.push_str(&grants.addition(&asked.grant_to_add()));
+        std::fs::write(&path, &text).unwrap();
+        let grants = load(folder.path());
+        assert_eq!(review(&grants, &config, "a").require(&grants).unwrap().len(), 3, "{location}");
+    }
+}
+
+#[test]
+fn what_people_wrote_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("grants.yaml");
+    let digest = component("a").digest;
+    let written = format!(
+        "# ours\ngrants:\n  # agreed on Monday\n  - {{ pipeline: other, connector: files@0.1.0, digest: '{digest}', allow: [{{kind: decode}}] }}\n\n"
+    );
+    std::fs::write(&path, &written).unwrap();
+    let mut grants = load(folder.path());
+    let permission = Permission { kind: CapabilityKind::Decode, target: None };
+    let grant = Grant::new(&pipeline(), &component("a"), vec![permission])
+        .signed(&Principal::operator(), "2026-01-02T03:04:05Z".parse().unwrap())
+        .with_note("for the demo: yes");
+    grants.add(grant.clone()).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with(written.trim_end()), "{text}");
+    assert!(
+        text.ends_with("    granted_at: \"2026-01-02T03:04:05Z\"\n    note: \"for the demo: yes\"\n"),
+        "{text}"
+    );
+    assert_eq!(load(folder.path()).list()[1], grant);
+
+    // At the left margin a pasted entry would not fit: then the file is written anew.
+    std::fs::write(&path, written.replace("  - {", "- {")).unwrap();
+    let mut grants = load(folder.path());
+    grants.add(grant.clone()).unwrap();
+    assert_eq!(load(folder.path()).list().len(), 2);
+
+    assert_eq!(grants.revoke(&pipeline(), "postgres").unwrap(), []);
+    assert_eq!(grants.revoke(&pipeline(), "files").unwrap(), [grant]);
+    assert_eq!(load(folder.path()).list().len(), 1);
+    grants.revoke(&PipelineName::new("other").unwrap(), "files@0.1.0").unwrap();
+    assert_eq!(load(folder.path()).list(), []);
+    assert!(std::fs::read_to_string(&path).unwrap().ends_with("grants: []\n"));
+    grants.add(Grant::new(&pipeline(), &component("a"), Vec::new())).unwrap();
+    assert_eq!(load(folder.path()).list().len(), 1);
+}
+
+#[test]
+fn mistakes_are_told_with_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("grants.yaml");
+    for (text, expected) in [
+        ("", ""),
+        ("# nothing yet\n", ""),
+        ("grants:\n", ""),
+        ("grants: []\n", ""),
+        (
+            "grant: []\n",
+            "TG0102: unknown key `grant` (grants.yaml:1:1); did you mean `grants`? known here: grants",
+        ),
+        (
+            "grants:\n  - pipeline: x\n    connector: y\n    digest: sha256:12\n    allow: []\n",
+            "TG0101: the grant of `y` for `x` has no digest of a component: `sha256:12` (grants.yaml); write `sha256:` and 64 lower-case hexadecimal digits; `tidegate plugin inspect` shows it",
+        ),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let told = Grants::load(&path).err().map_or(String::new(), |fault| fault.to_string());
+        assert_eq!(told.replace(&path.display().to_string(), "grants.yaml"), expected);
+    }
+}
+
+#[test]
+fn nobody_can_grant_what_is_above_the_ceiling() {
+    let folder = tempfile::tempdir().unwrap();
+    let grants = load(folder.path());
+    let config = json!({ "location": "http://169.254.169.254/latest" });
+    let asked = review(&grants, &config, "a");
+    assert_eq!(
+        asked.require(&grants).unwrap_err().to_string(),
+        "TG0302: files@0.1.0 must read files below http://169.254.169.254/latest, and that cannot be granted: \
+         cloud metadata addresses are not allowed here; change the pipeline's `extract.config` so that it asks for something else"
+    );
+    assert_eq!(asked.grant_to_add().allow.len(), 1, "only the decoders");
+    let missing =
+        Review::of(&manifest(), &component("a"), &pipeline(), &json!({}), &grants, &Ceiling::developer());
+    assert_eq!(missing.unwrap_err().code.to_string(), "TG0105");
+}

@@ -1,0 +1,76 @@
+//! What the worker says, one JSON document a line on its standard output, in order, whoever speaks.
+
+use std::io::Write;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tidegate_model::WorkerEvent;
+
+/// Events that may wait for the one who listens.
+const WAITING: usize = 1024;
+
+/// A handle to speak with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Events {
+    sender: SyncSender<WorkerEvent>,
+    began: Instant,
+    first_row: Arc<OnceLock<Duration>>,
+}
+
+/// Writes what is said, until every handle is gone.
+#[derive(Debug)]
+pub struct Speaker(JoinHandle<()>);
+
+impl Events {
+    pub fn start(out: impl Write + Send + 'static) -> (Self, Speaker) {
+        let (sender, receiver) = sync_channel(WAITING);
+        let thread = std::thread::spawn(move || speak(&receiver, out));
+        let events = Self { sender, began: Instant::now(), first_row: Arc::default() };
+        (events, Speaker(thread))
+    }
+
+    /// Whoever started the run may be gone; then nobody needs to hear it. Where too much is waiting, a log
+    /// line or a report of progress is dropped: a connector that talks must not fill the memory. All else is
+    /// told, and waits for room.
+    pub fn send(&self, event: WorkerEvent) {
+        let _ = match event {
+            WorkerEvent::Log { .. } | WorkerEvent::Progress { .. } => self.sender.try_send(event).is_ok(),
+            _ => self.sender.send(event).is_ok(),
+        };
+    }
+
+    pub fn first_row(&self) {
+        self.first_row.get_or_init(|| self.began.elapsed());
+    }
+
+    pub fn time_to_first_row(&self) -> Option<Duration> {
+        self.first_row.get().copied()
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+impl Speaker {
+    /// Waits until everything that was said is written.
+    pub fn finish(self) {
+        let _ = self.0.join();
+    }
+}
+
+fn speak(receiver: &Receiver<WorkerEvent>, mut out: impl Write) {
+    for event in receiver {
+        let written = serde_json::to_writer(&mut out, &event)
+            .map_err(std::io::Error::from)
+            .and_then(|()| out.write_all(b"\n"))
+            .and_then(|()| out.flush());
+        if written.is_err() {
+            // Nobody listens any more. The launcher ends a worker by killing it, so this is only a matter of
+            // moments.
+            return;
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Composes extraction, checks and ingestion into one execution plan, and runs it in a process of its own.
+//!
+//! Goal: one order in, events out, and a process that may die at any moment. It is the only crate that knows
+//! extraction and ingestion both: `StageExec <- CheckExec <- ExtractExec <- splits` is put together here, and
+//! the loop that commits what became durable.
+//!
+//! Never: it decides when something runs or how often it is tried, and it keeps nothing that a crash would
+//! lose: what a run knows is in the plan, the receipts and the table.
+
+mod committed;
+mod conform;
+mod epoch;
+mod events;
+mod identity;
+mod operators;
+mod progress;
+mod run;
+mod stream;
+mod usage;
+mod work;
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use tidegate_model::{Code, Fault, Result, WorkOrder, WorkerEvent};
+
+use crate::events::Events;
+
+pub use crate::identity::of as identity_of;
+
+/// The worker process: reads one [`WorkOrder`] as JSON from its standard input, writes [`WorkerEvent`]s to
+/// its standard output, and ends with 0 when the last of them is not a failure. Dies with the process that
+/// started it.
+pub fn main() -> ExitCode {
+    // Invariant 3: all guest code runs in here, and this process dies with the one that started it.
+    tidegate_infrastructure::die_with_parent();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let (events, speaker) = Events::start(std::io::stdout());
+    let code = match order().and_then(|order| obey(&order, &events)) {
+        Ok(event) => {
+            events.send(event);
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            events.send(WorkerEvent::Failed { fault, summary: None });
+            ExitCode::FAILURE
+        }
+    };
+    drop(events);
+    speaker.finish();
+    code
+}
+
+fn order() -> Result<WorkOrder> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map_err(|error| {
+        Fault::external(Code::WorkerLost, format!("the work order cannot be read: {error}"))
+    })?;
+    serde_json::from_str(&text)
+        .map_err(|error| Fault::internal(Code::Bug, format!("the work order cannot be understood: {error}")))
+}
+
+fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::external(Code::WorkerLost, format!("no threads can be started: {error}")))?;
+    let done = runtime.block_on(work::obey(order, events));
+    // What still runs belongs to instances that were dropped: nothing waits for it.
+    runtime.shutdown_background();
+    done
+}

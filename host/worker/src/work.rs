@@ -1,0 +1,79 @@
+//! What an order asks for, and what is answered.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidegate_extraction::{Extractor, StreamDescription};
+use tidegate_model::{Answer, Result, StreamName, Task, WorkOrder, WorkerEvent};
+use tidegate_permission::{Action, Authorizer, Module, Principal, Resource};
+use tidegate_sandbox::{LogLine, Sandbox, Settings, Setup};
+use tokio::sync::mpsc;
+
+use crate::events::Events;
+use crate::{conform, run};
+
+/// What every task needs: the order, the component ready to run, somebody to ask, somebody to tell.
+pub struct Work<'a> {
+    pub order: &'a WorkOrder,
+    pub extractor: Extractor,
+    pub authorizer: Arc<Authorizer>,
+    pub events: Events,
+}
+
+/// Carries out one order and returns its last event.
+pub async fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
+    let authorizer = Arc::new(Authorizer::for_worker(order)?);
+    let principal = Principal::plugin(&order.component, &order.pipeline);
+    let digest = Resource::Plugin(order.component.digest.clone());
+    authorizer.decide(&Principal::service(Module::Extraction), Action::PluginLoad, &digest)?;
+
+    let began = Instant::now();
+    let settings = Settings { instances: run::instances(order), ..Settings::of_this_user()? };
+    let sandbox = Sandbox::new(settings)?;
+    let component = sandbox.load(&order.component).await?;
+    events.send(WorkerEvent::Ready {
+        compiled_from_cache: component.from_cache(),
+        milliseconds: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+
+    let (log, lines) = mpsc::channel(256);
+    tokio::spawn(tell(lines, events.clone()));
+    let setup = Setup {
+        authorizer: Arc::clone(&authorizer),
+        principal,
+        limits: order.limits.clone(),
+        base: order.base.clone(),
+        config: order.config.clone(),
+        log,
+    };
+    let extractor = Extractor::new(component, setup);
+    let work = Work { order, extractor, authorizer, events: events.clone() };
+    let last = match &order.task {
+        Task::Spec => {
+            let spec = work.extractor.spec().await?;
+            WorkerEvent::Answer(Answer::Spec {
+                config_schema: spec.config_schema,
+                secrets: spec.secrets.into_iter().map(|slot| slot.name).collect(),
+            })
+        }
+        Task::Check => {
+            work.extractor.check().await?;
+            WorkerEvent::Answer(Answer::Checked)
+        }
+        Task::Discover => {
+            let streams = work.extractor.discover().await?;
+            WorkerEvent::Answer(Answer::Streams(streams.iter().map(StreamDescription::info).collect()))
+        }
+        Task::Conform => WorkerEvent::Answer(Answer::Conformance(conform::suite(&work).await)),
+        Task::Run(task) => WorkerEvent::Finished { summary: run::run(&work, task).await? },
+    };
+    work.authorizer.flush()?;
+    Ok(last)
+}
+
+async fn tell(mut lines: mpsc::Receiver<LogLine>, events: Events) {
+    while let Some(line) = lines.recv().await {
+        let stream = line.stream.and_then(|name| StreamName::new(name).ok());
+        events.send(WorkerEvent::Log { level: line.level.to_string(), stream, message: line.message });
+    }
+}

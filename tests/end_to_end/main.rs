@@ -1,0 +1,17 @@
+//! The whole platform as people meet it: the binary, real files, real processes, engines we did not write.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests start processes and write files, and stop where they cannot"
+)]
+
+mod bad_input;
+mod crash;
+mod grants;
+mod harness;
+mod landing;
+mod object_store;
+mod scaffold;

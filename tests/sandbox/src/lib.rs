@@ -1,0 +1,154 @@
+//! A bench on which components are run as a worker would run them, without a worker.
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "for tests")]
+
+mod server;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use futures::StreamExt;
+use serde_json::Value;
+use tidegate_extraction::{Extractor, Output, Plan, Reading, Request};
+use tidegate_model::{
+    CapabilityKind, ComponentRef, Fault, Limits, Mode, Permission, PipelineName, Reject, RunId, Task,
+    WorkOrder,
+};
+use tidegate_permission::{Authorizer, Principal};
+use tidegate_sandbox::{Compiler, LogLine, Sandbox, Settings, Setup, digest};
+use tokio::sync::mpsc;
+
+pub use server::{Asked, Said, Server};
+
+pub const ROUNDTRIP: &str = env!("COMPONENT_ROUNDTRIP");
+pub const FILES: &str = env!("COMPONENT_FILES");
+
+/// A sandbox with a folder of its own.
+pub struct Bench {
+    pub folder: tempfile::TempDir,
+    pub sandbox: Sandbox,
+}
+
+/// What a reading gave.
+#[derive(Debug, Default)]
+pub struct Read {
+    pub batches: Vec<RecordBatch>,
+    pub rejects: Vec<Reject>,
+    /// With the number of batches before each.
+    pub checkpoints: Vec<(Vec<u8>, usize)>,
+    pub fault: Option<Fault>,
+}
+
+impl Read {
+    pub fn rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self::with(|_| ())
+    }
+}
+
+impl Bench {
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Compiled once for all tests: what is kept is known by content.
+        let cache = std::env::temp_dir().join("tidegate-sandbox-tests");
+        let mut settings = Settings::new(cache).unwrap();
+        settings.compiler = Compiler::InProcess;
+        settings.compute = Duration::from_millis(300);
+        change(&mut settings);
+        Self { sandbox: Sandbox::new(settings).unwrap(), folder }
+    }
+
+    pub fn reference(path: &str) -> ComponentRef {
+        let digest = digest(&std::fs::read(path).unwrap());
+        let name = "tested".to_owned();
+        ComponentRef { name, version: semver::Version::new(0, 1, 0), digest, path: PathBuf::from(path) }
+    }
+
+    pub async fn extractor(
+        &self,
+        component: &str,
+        config: Value,
+        grants: &[(CapabilityKind, &str)],
+    ) -> Extractor {
+        self.listened(component, config, grants).await.0
+    }
+
+    pub async fn listened(
+        &self,
+        component: &str,
+        config: Value,
+        grants: &[(CapabilityKind, &str)],
+    ) -> (Extractor, mpsc::Receiver<LogLine>) {
+        let reference = Self::reference(component);
+        let (setup, lines) = self.setup(&reference, config, grants);
+        let component = self.sandbox.load(&reference).await.unwrap();
+        (Extractor::new(component, setup), lines)
+    }
+
+    /// In whose name it runs, and what it says.
+    pub fn setup(
+        &self,
+        component: &ComponentRef,
+        config: Value,
+        grants: &[(CapabilityKind, &str)],
+    ) -> (Setup, mpsc::Receiver<LogLine>) {
+        let permissions = grants.iter().map(|(kind, target)| Permission {
+            kind: *kind,
+            target: kind.has_target().then(|| (*target).to_owned()),
+        });
+        let order = WorkOrder {
+            run: RunId::new("test").unwrap(),
+            pipeline: PipelineName::new("test").unwrap(),
+            component: component.clone(),
+            config: config.clone(),
+            permissions: permissions.collect(),
+            limits: Limits { memory: Some(64 << 20), parallelism: None },
+            base: self.folder.path().to_owned(),
+            source: Vec::new(),
+            data_dir: self.folder.path().join(".tidegate"),
+            task: Task::Check,
+        };
+        let (log, lines) = mpsc::channel(1000);
+        let setup = Setup {
+            authorizer: Arc::new(Authorizer::for_worker(&order).unwrap()),
+            principal: Principal::plugin(component, &order.pipeline),
+            limits: order.limits,
+            base: order.base,
+            config,
+            log,
+        };
+        (setup, lines)
+    }
+}
+
+pub fn request(stream: &str) -> Request {
+    let stream = stream.to_owned();
+    Request { stream, mode: Mode::Full, cursor: None, key: Vec::new(), high_water: None, bookmark: None }
+}
+
+pub async fn plan(extractor: &Extractor, stream: &str) -> Result<Plan, Fault> {
+    extractor.start(&request(stream)).await?.plan().await
+}
+
+pub async fn drain(mut reading: Reading) -> Read {
+    let mut read = Read::default();
+    while let Some(output) = reading.next().await {
+        match output {
+            Ok(Output::Open { .. }) => {}
+            Ok(Output::Batch { batch, rejects }) => {
+                read.batches.push(batch);
+                read.rejects.extend(rejects);
+            }
+            Ok(Output::Rejects(rejects)) => read.rejects.extend(rejects),
+            Ok(Output::Checkpoint(state)) => read.checkpoints.push((state.to_vec(), read.batches.len())),
+            Err(fault) => read.fault = Some(fault),
+        }
+    }
+    read
+}
