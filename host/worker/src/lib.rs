@@ -7,6 +7,7 @@
 //! Never: it decides when something runs or how often it is tried, and it keeps nothing that a crash would
 //! lose: what a run knows is in the plan, the receipts and the table.
 
+mod agreement;
 mod committed;
 mod conform;
 mod epoch;

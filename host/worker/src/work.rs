@@ -10,7 +10,7 @@ use tidegate_sandbox::{LogLine, Sandbox, Settings, Setup};
 use tokio::sync::mpsc;
 
 use crate::events::Events;
-use crate::{conform, run};
+use crate::{agreement, conform, run};
 
 /// What every task needs: the order, the component ready to run, somebody to ask, somebody to tell.
 pub struct Work<'a> {
@@ -46,7 +46,9 @@ pub async fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
         config: order.config.clone(),
         log,
     };
+    let manifest = component.manifest().clone();
     let extractor = Extractor::new(component, setup);
+    agreement::check(&manifest, &extractor.spec().await?.config_schema)?;
     let work = Work { order, extractor, authorizer, events: events.clone() };
     let last = match &order.task {
         Task::Spec => {

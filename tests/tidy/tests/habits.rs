@@ -18,6 +18,17 @@ fn files_fit_a_head() {
 }
 
 #[test]
+fn documents_have_no_gaps_left_to_fill() {
+    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"] {
+        let text = read(name);
+        assert!(!text.is_empty(), "{name} is gone");
+        let gap =
+            text.split('@').find(|word| word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase()));
+        assert!(gap.is_none(), "{name}: @{}@ waits for its figure", gap.unwrap_or_default());
+    }
+}
+
+#[test]
 fn exceptions_to_a_lint_say_why() {
     for (name, text) in ["host", "sdk", "connectors", "tests"].iter().flat_map(|place| sources(place)) {
         for (number, line) in text.lines().enumerate() {
