@@ -12,6 +12,7 @@ mod bad_input;
 mod crash;
 mod grants;
 mod harness;
+mod https;
 mod landing;
 mod object_store;
 mod scaffold;
