@@ -1,6 +1,7 @@
 """Loads with Tidegate beside the same work in DuckDB and Polars, on the same file, in turn.
 
-usage: compare.py land [ROWS]     CSV to a table: rows/s of each, and the ratio; time to the first row of a small load
+usage: compare.py land [ROWS]     CSV to a table: rows/s of each, and the ratio
+       compare.py first-row       a small load: from the start of the command to its first row
        compare.py memory [ROWS..] the worker's peak memory as the data grows
 """
 
@@ -97,14 +98,17 @@ def land(rows):
             median = statistics.median(values)
             print(f"{tool:14}{median:10.2f}{min(values):8.2f}{max(values):8.2f}{rows / median:12,.0f}{best / median:12.2f}")
         print("tidegate: the whole command, into a Delta table; the others: the work alone, into one Parquet file")
+
+
+def first_row():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         generate(folder, 1000)
         tidegate(folder)
         runs = [tidegate(folder) for _ in range(15)]
-        first = sorted(run["summary"]["first_row_milliseconds"] for _, run in runs)
-        whole = sorted(seconds for seconds, _ in runs)
-        print(f"1,000 rows, warm: first row after {first[len(first) // 2]} ms in the worker, whole command {whole[len(whole) // 2] * 1000:.0f} ms (medians of 15)")
+        first = statistics.median(run["summary"]["first_row_milliseconds"] for _, run in runs)
+        whole = statistics.median(seconds for seconds, _ in runs) * 1000
+        print(f"1,000 rows, warm: first row {first:.0f} ms after the command began, whole command {whole:.0f} ms (medians of 15)")
 
 
 def memory(sizes):
@@ -125,6 +129,9 @@ if __name__ == "__main__":
     numbers = [int(number) for number in numbers]
     if what == "land":
         land(numbers[0] if numbers else 2_000_000)
+        first_row()
+    elif what == "first-row":
+        first_row()
     elif what == "memory":
         memory(numbers or [1_000_000, 10_000_000, 50_000_000])
     else:

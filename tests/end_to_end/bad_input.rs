@@ -1,5 +1,7 @@
 //! What people get wrong: a clear error with a code, the right exit status, nothing half-visible.
 
+use tidegate_sandbox_tests::CONTRADICTION;
+
 use crate::harness::{Project, Ran, python, rows_and_keys};
 
 const STREAM: &str = "cities: { mode: full }";
@@ -27,9 +29,7 @@ fn refuses(project: &Project, code: i32, says: &[&str]) {
 fn edited(from: &str, to: &str) -> Project {
     let project = Project::with_streams(STREAM);
     project.write("data/cities.csv", "id,name\n1,Bern\n");
-    let text = std::fs::read_to_string(project.path("p.yaml")).unwrap();
-    assert!(text.contains(from), "{from}");
-    project.pipeline(&text.replace(from, to));
+    project.edit(from, to);
     project
 }
 
@@ -50,8 +50,78 @@ fn a_pipeline_that_is_not_there() {
 }
 
 #[test]
-fn an_option_the_connector_does_not_know() {
-    refuses(&edited("format: csv", "fromat: csv"), 2, &["TG0105", "fromat"]);
+fn an_option_the_connector_does_not_know_is_named_with_its_line_and_what_was_meant() {
+    for (from, to, says) in [
+        ("format: csv", "fromat: csv", ["TG0102", "unknown key `fromat`", "p.yaml:4:31", "`format`?"]),
+        ("format: csv", "format: csvv", ["TG0105", "unknown value `csvv`", "p.yaml:4:31", "`csv`?"]),
+        // Before anything else is missed that such a key would give.
+        ("location: ./data", "locaton: ./data", ["TG0102", "`locaton`", "p.yaml:4:13", "`location`?"]),
+        (
+            "format: csv",
+            "streams: { cities: { pth: x } }",
+            ["TG0102", "unknown key `pth`", "p.yaml:4:52", "`path`?"],
+        ),
+    ] {
+        refuses(&edited(from, to), 2, &says);
+    }
+}
+
+#[test]
+fn a_limit_that_nothing_could_keep_is_the_pipeline_file_s_mistake() {
+    for (limits, says) in [
+        ("memory: 1MiB", ["TG0106", "p.yaml:7:13", "the least is 2MiB"]),
+        ("parallelism: 0", ["TG0106", "p.yaml:7:13", "at least 1"]),
+    ] {
+        refuses(&edited("ingest:", &format!("  limits: {{ {limits} }}\ningest:")), 2, &says);
+    }
+}
+
+#[test]
+fn a_component_whose_request_its_configuration_contradicts_is_refused_wherever_it_is_met() {
+    let project = edited("files@0.1", CONTRADICTION);
+    let says =
+        ["TG0204", "`config.adress`", "has no such key", "contradiction.wasm", "did you mean `address`?"];
+    for arguments in [
+        &["plugin", "inspect", CONTRADICTION][..],
+        &["test", CONTRADICTION],
+        &["run", "p.yaml", "--yes-grant"],
+        &["discover", "p.yaml", "--yes-grant"],
+    ] {
+        let ran = project.run(arguments).expect_code(2);
+        for part in says {
+            assert!(ran.stderr.contains(part), "{arguments:?}: expected `{part}` in\n{}", ran.stderr);
+        }
+        assert_eq!(ran.stdout, "");
+    }
+}
+
+#[test]
+fn a_run_that_failed_tells_every_fault_and_every_stream_that_landed() {
+    let project = Project::with_streams(
+        "cities: { mode: full }\ncitis: { mode: full }\ntowns: { mode: incremental, cursor: nubmer }",
+    );
+    project.write("data/cities.csv", "id,name\n1,Bern\n2,Basel\n");
+    project.write("data/towns.csv", "id,number\n1,1\n");
+    let document = project.run(&["run", "p.yaml", "--yes-grant", "--json"]).expect_code(2).json();
+    let mut faults: Vec<_> = document["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| [&error["stream"], &error["code"]].map(|text| text.as_str().unwrap().to_owned()))
+        .collect();
+    faults.sort();
+    assert_eq!(faults, [["citis", "TG0405"], ["towns", "TG0106"]], "{document:#}");
+    assert_eq!(document["exit"], 2, "{document:#}");
+    let cities = &document["streams"]["cities"];
+    assert_eq!((&cities["rows"], &cities["complete"]), (&2.into(), &true.into()), "{document:#}");
+    assert!(cities["table_version"].is_u64(), "{document:#}");
+    assert_eq!(document["summary"]["rows"], 2, "{document:#}");
+    assert_eq!(rows_and_keys(&project.read("cities", "id")), (2, 2));
+
+    let told = run(&project).expect_code(2).stderr;
+    for part in ["error[TG0405]", "did you mean `cities`?", "error[TG0106]", "`nubmer`", "cities (2 rows)"] {
+        assert!(told.contains(part), "expected `{part}` in\n{told}");
+    }
 }
 
 #[test]
@@ -209,7 +279,7 @@ fn a_component_for_another_contract() {
     let built =
         plugins.flatten().find(|entry| entry.path().extension().is_some_and(|e| e == "wasm")).unwrap();
     let mut bytes = std::fs::read(built.path()).unwrap();
-    let (from, to) = (b"@0.1.0", b"@9.1.0");
+    let (from, to) = (b"@0.2.0", b"@9.2.0");
     let mut at = 0;
     while let Some(found) = bytes[at..].windows(from.len()).position(|window| window == from) {
         at += found;
@@ -217,7 +287,7 @@ fn a_component_for_another_contract() {
         bytes[at..at + to.len()].copy_from_slice(to);
     }
     project.write("other.wasm", bytes);
-    refuses(&project, 2, &["TG0203", "9.1", "0.1"]);
+    refuses(&project, 2, &["TG0203", "9.2", "0.2"]);
 }
 
 #[test]

@@ -30,8 +30,7 @@ fn without_a_grant_and_a_terminal_a_run_exits_3_and_the_printed_grant_works() {
 fn a_grant_for_one_place_is_none_for_another() {
     let project = project();
     project.load();
-    let text = std::fs::read_to_string(project.path("p.yaml")).unwrap();
-    project.pipeline(&text.replace("./data", "./other"));
+    project.edit("./data", "./other");
     project.write("other/cities.csv", "id,name\n1,Bern\n");
     project.run(&["run", "p.yaml"]).expect_code(3);
 }

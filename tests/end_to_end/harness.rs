@@ -1,10 +1,15 @@
 //! A project folder to run the binary in, and ways to look at what it did.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// What the S3 server believes.
+pub const CREDENTIALS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
 
 /// A folder with a pipeline file and data, gone when dropped.
 pub struct Project {
@@ -48,10 +53,11 @@ impl Project {
     /// With a pipeline `p.yaml` that reads CSV files below `data` into `lake`.
     pub fn with_streams(streams: &str) -> Self {
         let project = Self::new();
-        project.pipeline(&format!(
+        let text = format!(
             "pipeline: p\nextract:\n  connector: files@0.1\n  config: {{ location: ./data, format: csv }}\n  streams:\n{}ingest:\n  sink: delta\n  location: ./lake\n",
             streams.lines().map(|line| format!("    {line}\n")).collect::<String>()
-        ));
+        );
+        project.write("p.yaml", text);
         project
     }
 
@@ -65,8 +71,12 @@ impl Project {
         std::fs::write(path, content).unwrap();
     }
 
-    pub fn pipeline(&self, text: &str) {
-        self.write("p.yaml", text);
+    /// Writes something else wherever the pipeline file says `from`.
+    #[track_caller]
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.path("p.yaml")).unwrap();
+        assert!(text.contains(from), "no `{from}` in\n{text}");
+        self.write("p.yaml", text.replace(from, to));
     }
 
     pub fn variable(&mut self, name: &str, value: &str) {
@@ -97,10 +107,11 @@ impl Project {
         self.run(&["run", "p.yaml", "--yes-grant", "--json"]).expect_code(0).json()
     }
 
-    /// In the background, in a process group of its own.
+    /// In the background, in a process group of its own; what it says goes to the file `start.log`.
     pub fn start(&self, arguments: &[&str]) -> Child {
         use std::os::unix::process::CommandExt;
-        self.command(arguments).process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        let log = std::fs::File::create(self.path("start.log")).unwrap();
+        self.command(arguments).process_group(0).stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
     /// What delta-rs, Polars and DuckDB see in a table of `lake`.
@@ -117,6 +128,47 @@ pub fn python(script: &str, arguments: &[&str]) -> Value {
     let output = python_command(script).args(arguments).output().unwrap();
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// One of the scripts in tests/python that serves something, until this is dropped.
+pub struct Server {
+    process: Child,
+    /// What it printed first: where it listens, when it serves on a port of this machine.
+    pub address: String,
+    pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+}
+
+impl Server {
+    pub fn start(script: &str, arguments: &[&Path]) -> Self {
+        Self::of(python_command(script).args(arguments))
+    }
+
+    pub fn of(command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().unwrap();
+        let input = process.stdin.take().unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut address = String::new();
+        output.read_line(&mut address).unwrap();
+        Self { process, address: address.trim().to_owned(), pipes: Mutex::new((input, output)) }
+    }
+
+    /// Of a script that answers lines with lines of JSON.
+    #[track_caller]
+    pub fn ask(&self, question: &str) -> Value {
+        let (input, output) = &mut *self.pipes.lock().unwrap();
+        writeln!(input, "{question}").unwrap();
+        let mut answer = String::new();
+        output.read_line(&mut answer).unwrap();
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{question}: {error}: {answer}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 pub fn python_command(script: &str) -> Command {
@@ -142,13 +194,20 @@ pub fn rows_and_keys(seen: &Value) -> (u64, u64) {
     (counts[0].0.unwrap(), counts[0].1.unwrap_or(0))
 }
 
-/// A table like nycflights13's flights, the same every time: `rows` rows over `files` files, with a unique
-/// `id`.
+/// A table like nycflights13's flights, the same every time: `rows` rows over `files` files below `data`,
+/// with a unique `id`.
 pub fn flights(project: &Project, rows: u64, files: u64) {
+    flights_below(project, "data", 1, rows, files);
+}
+
+/// The same with other values for each `seed` (not 0), below another folder; answers with the sum of
+/// `distance`.
+pub fn flights_below(project: &Project, folder: &str, seed: u64, rows: u64, files: u64) -> u64 {
     use std::fmt::Write;
     let carriers = ["UA", "AA", "B6", "DL", "EV", "MQ", "9E", "WN"];
     let airports = ["IAH", "MIA", "BQN", "ATL", "ORD", "FLL", "IAD", "MCO", "PBI", "TPA"];
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut total = 0;
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed);
     let mut random = move || {
         state ^= state << 13;
         state ^= state >> 7;
@@ -162,6 +221,8 @@ pub fn flights(project: &Project, rows: u64, files: u64) {
         for id in (file * rows / files)..((file + 1) * rows / files) {
             let (month, day, hour) = (1 + random() % 12, 1 + random() % 28, random() % 24);
             let cancelled = random() % 40 == 0;
+            let distance = 80 + random() % 4900;
+            total += distance;
             let time = |value: u64| if cancelled { String::new() } else { value.to_string() };
             writeln!(
                 text,
@@ -176,11 +237,12 @@ pub fn flights(project: &Project, rows: u64, files: u64) {
                 ["EWR", "LGA", "JFK"][random() as usize % 3],
                 airports[random() as usize % airports.len()],
                 time(20 + random() % 600),
-                80 + random() % 4900,
+                distance,
                 random() % 60,
             )
             .unwrap();
         }
-        project.write(&format!("data/flights/part-{file:03}.csv"), text);
+        project.write(&format!("{folder}/flights/part-{file:03}.csv"), text);
     }
+    total
 }

@@ -1,5 +1,7 @@
 //! Rows land, once, as they were, and other engines agree.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Project, python, rows_and_keys};
@@ -23,21 +25,9 @@ fn weather(days: std::ops::RangeInclusive<u32>) -> String {
 }
 
 fn project() -> Project {
-    let project = Project::new();
-    project.pipeline(
-        "\
-pipeline: p
-extract:
-  connector: files@0.1
-  config: { location: ./data, format: csv, null_tokens: [NA, \"\"] }
-  streams:
-    airports: { mode: full }
-    weather: { mode: incremental, cursor: time_hour }
-ingest:
-  sink: delta
-  location: ./lake
-",
-    );
+    let project =
+        Project::with_streams("airports: { mode: full }\nweather: { mode: incremental, cursor: time_hour }");
+    project.edit("format: csv", "format: csv, null_tokens: [NA, \"\"]");
     project.write("data/airports.csv", AIRPORTS);
     project.write("data/weather.csv", weather(1..=9));
     project
@@ -105,28 +95,31 @@ fn discover_and_check_move_nothing() {
     assert!(!project.path("lake").exists());
 }
 
+/// Lands the two cities that `location` has in this format, and looks at them; one has no name.
+#[track_caller]
+fn lands_cities(location: &Path, config: &str) {
+    let project = Project::with_streams("cities: { mode: full }");
+    project.edit("./data, format: csv", &format!("\"{}\", {config}", location.display()));
+    project.load();
+    let seen = project.read("cities", "id");
+    assert_eq!(rows_and_keys(&seen), (2, 2), "{config}");
+    for engine in ["duckdb", "polars"] {
+        assert_eq!(seen[engine]["nulls"], json!({ "id": 0, "name": 1 }), "{config}");
+    }
+}
+
 #[test]
 fn every_format_lands_the_same_rows() {
-    let project = Project::with_streams("cities: { mode: full }");
-    let pipeline = std::fs::read_to_string(project.path("p.yaml")).unwrap();
+    let source = Project::new();
     let lines = "{\"id\": 1, \"name\": \"Zürich\"}\n{\"id\": 2, \"name\": null}\n";
     for (format, file, content) in [
         ("csv", "cities.csv", "id,name\n1,Zürich\n2,\n".to_owned()),
         ("ndjson", "cities.ndjson", lines.to_owned()),
         ("json", "cities.json", format!("[{}]", lines.trim().replace('\n', ","))),
     ] {
+        source.write(&format!("{format}/{file}"), &content);
         for lane in ["kernel", "guest"] {
-            let config = format!("location: ./{format}-{lane}, format: {format}, lane: {lane}");
-            project.pipeline(
-                &pipeline
-                    .replace("location: ./data, format: csv", &config)
-                    .replace("./lake", &format!("./lake/{format}-{lane}")),
-            );
-            project.write(&format!("{format}-{lane}/{file}"), &content);
-            project.load();
-            let seen = project.read(&format!("{format}-{lane}/cities"), "id");
-            assert_eq!(rows_and_keys(&seen), (2, 2), "{format} {lane}");
-            assert_eq!(seen["polars"]["nulls"], json!({ "id": 0, "name": 1 }), "{format} {lane}");
+            lands_cities(&source.path(format), &format!("format: {format}, lane: {lane}"));
         }
     }
 }
@@ -135,8 +128,7 @@ fn every_format_lands_the_same_rows() {
 fn a_state_of_another_source_is_only_taken_over_on_purpose() {
     let project = project();
     project.load();
-    let text = std::fs::read_to_string(project.path("p.yaml")).unwrap();
-    project.pipeline(&text.replace("./data", "./moved"));
+    project.edit("./data", "./moved");
     std::fs::rename(project.path("data"), project.path("moved")).unwrap();
     let refused = project.run(&["run", "p.yaml", "--yes-grant"]).expect_code(1);
     assert!(
@@ -151,20 +143,10 @@ fn a_state_of_another_source_is_only_taken_over_on_purpose() {
 
 #[test]
 fn parquet_and_compressed_files_land_the_same_rows() {
-    let project = Project::with_streams("cities: { mode: full }");
-    let pipeline = std::fs::read_to_string(project.path("p.yaml")).unwrap();
-    python("write_files.py", &[&project.path("made").display().to_string()]);
+    let source = Project::new();
+    python("write_files.py", &[&source.path("").display().to_string()]);
     for (folder, format) in [("parquet", "parquet"), ("gz", "csv"), ("zst", "csv")] {
-        let config = format!("location: ./made/{folder}, format: {format}");
-        project.pipeline(
-            &pipeline
-                .replace("location: ./data, format: csv", &config)
-                .replace("./lake", &format!("./lake/{folder}")),
-        );
-        project.load();
-        let seen = project.read(&format!("{folder}/cities"), "id");
-        assert_eq!(rows_and_keys(&seen), (2, 2), "{folder}");
-        assert_eq!(seen["duckdb"]["nulls"], json!({ "id": 0, "name": 1 }), "{folder}");
+        lands_cities(&source.path(folder), &format!("format: {format}"));
     }
 }
 
@@ -189,4 +171,30 @@ fn the_quickstart_lands_four_tables_value_by_value() {
             assert_eq!(*digest, seen["source"], "{engine} reads other values of {table}");
         }
     }
+}
+
+#[test]
+fn rows_that_come_late_land_and_rows_that_come_again_do_not() {
+    let project = Project::with_streams("log: { mode: incremental, cursor: at, lookback: 2d }");
+    let day = |rows: &str| format!("at,what\n{rows}");
+    project.write(
+        "data/log.csv",
+        day("2026-01-10T00:00:00Z,a\n2026-01-10T00:00:00Z,b\n2026-01-01T00:00:00Z,old\n"),
+    );
+    assert_eq!(rows(&project.load(), "log"), 3);
+    project.write(
+        "data/log.csv",
+        day("2026-01-10T00:00:00Z,a\n2026-01-10T00:00:00Z,b\n2026-01-10T00:00:00Z,c\n\
+             2026-01-08T12:00:00Z,late\n2026-01-05T00:00:00Z,too late\n2026-01-01T00:00:00Z,old\n"),
+    );
+    let loaded = project.load();
+    assert_eq!(rows(&loaded, "log"), 2);
+    assert_eq!(loaded["streams"]["log"]["recognised"], 2);
+    assert_eq!(loaded["streams"]["log"]["skipped"], 2);
+    let seen = project.read("log", "what");
+    assert_eq!(rows_and_keys(&seen), (5, 5));
+
+    project.edit("lookback: 2d", "lookback: 2");
+    let refused = project.run(&["run", "p.yaml"]).expect_code(2);
+    assert!(refused.stderr.contains("`lookback: 2` cannot be measured"), "{}", refused.stderr);
 }

@@ -15,4 +15,5 @@ mod harness;
 mod https;
 mod landing;
 mod object_store;
+mod other_clients;
 mod scaffold;

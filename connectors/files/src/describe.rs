@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use tidegate_decode::{Inferred, merge};
+use tidegate_decode::{Inferred, merge, type_name};
 use tidegate_sdk::{Context, Fault, Level, Result, Stream};
 
 use crate::config::{CompressionName, Config};
@@ -134,8 +134,8 @@ fn same_types(merged: Inferred, other: Inferred, label: &str) -> Result<Inferred
                 format!(
                     "{label}: column `{}` is {}, but {} in the files before it; name the files that belong together under `streams`",
                     field.name(),
-                    field.data_type(),
-                    known.data_type()
+                    type_name(field.data_type()),
+                    type_name(known.data_type())
                 ),
             ));
         }

@@ -15,9 +15,16 @@ pub fn digest(value: &impl Serialize) -> Result<u64> {
     Ok(u64::from_be_bytes(*first))
 }
 
-/// A file's name and version. A file that changed in place is another file.
+/// A file's name and what tells its content apart: a file that changed in place is another file.
+///
+/// Where the store gives a version, it follows the content, and a file that was written again as it was is
+/// still the same. Where there is only a time of modification, a file that was merely touched is another
+/// one: to know better, every file would have to be read once more, in full, before it is planned.
 pub fn of(file: &File) -> Result<u64> {
-    digest(&(&file.path, file.size, file.modified, &file.version))
+    match &file.version {
+        Some(version) => digest(&(&file.path, file.size, version)),
+        None => digest(&(&file.path, file.size, file.modified)),
+    }
 }
 
 /// The files that earlier generations read: what incremental reading leaves out.
@@ -60,6 +67,21 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CompressionName;
+    use crate::listing::Kind;
+
+    #[test]
+    fn a_version_counts_more_than_a_time() {
+        let file = |modified, version: Option<&str>| {
+            let version = version.map(str::to_owned);
+            let (kind, compression) = (Kind::Ndjson, CompressionName::None);
+            of(&File { path: "a".into(), size: 1, modified: Some(modified), version, kind, compression })
+                .unwrap()
+        };
+        assert_eq!(file(1, Some("x")), file(2, Some("x")), "written again as it was");
+        assert_ne!(file(1, Some("x")), file(1, Some("y")));
+        assert_ne!(file(1, None), file(2, None), "nothing but the time can tell");
+    }
 
     #[test]
     fn a_bookmark_comes_back() {

@@ -200,13 +200,23 @@ fn guest_format(kind: &Kind) -> Result<Format> {
         Kind::Csv(options) => Format::Csv(options.clone()),
         Kind::Ndjson => Format::Ndjson,
         Kind::Json(pointer) => Format::Json { pointer: pointer.clone() },
-        Kind::Parquet => {
-            return Err(Fault::user(
-                "unsupported",
-                "Parquet is decoded by the host's kernels alone: leave out `lane: guest`",
-            ));
-        }
+        Kind::Parquet => return Err(no_parquet("it")),
     })
+}
+
+/// Says before anything is opened that a lane cannot read a file. `name` is the file's.
+pub fn check(lane: Lane, kind: &Kind, name: &str) -> Result<()> {
+    if lane == Lane::Guest && *kind == Kind::Parquet { Err(no_parquet(&format!("`{name}`"))) } else { Ok(()) }
+}
+
+fn no_parquet(what: &str) -> Fault {
+    Fault::user(
+        "unsupported",
+        format!(
+            "{what} is a Parquet file, and `lane: guest` reads none: only the host's kernels decode Parquet. Leave out \
+             `lane`, or say with `glob` which other files to read"
+        ),
+    )
 }
 
 fn fault(cx: &Context<Config>, file: &File, error: &tidegate_decode::Error) -> Fault {

@@ -11,6 +11,7 @@ use tidegate_decode::CsvOptions;
 use tidegate_sdk::{Compression, Context, Entry, Fault, Result};
 
 use crate::config::{CompressionName, Config, FormatName};
+use crate::lane;
 
 /// A file, and how to read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +147,7 @@ fn file(config: &Config, entry: Entry, chosen: bool) -> Result<Option<File>> {
             format!("`{name}` is a compressed Parquet file: Parquet compresses inside; unpack the file"),
         ));
     }
+    lane::check(config.lane, &kind, name)?;
     let Entry { path, size, modified, version } = entry;
     Ok(Some(File { path, size, modified, version, kind, compression }))
 }
@@ -261,6 +263,14 @@ mod tests {
                 true,
                 "`a.parquet.gz` is a compressed Parquet file: Parquet compresses inside; unpack the file",
             ),
+            (
+                r#"{"location": "x", "lane": "guest"}"#,
+                "b/a.parquet",
+                false,
+                "`a.parquet` is a Parquet file, and `lane: guest` reads none: only the host's kernels decode Parquet. \
+                 Leave out `lane`, or say with `glob` which other files to read",
+            ),
+            (r#"{"location": "x", "lane": "guest"}"#, "a.ndjson", false, "Ndjson None"),
             (csv, "a.json", false, "left out"),
             (csv, "README.md", false, "left out"),
         ] {

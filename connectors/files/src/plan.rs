@@ -303,7 +303,7 @@ mod tests {
             mode,
             cursor: None,
             key: Vec::new(),
-            high_water: None,
+            since: None,
             bookmark: Some(seen.bookmark()),
         };
         let paths = |mode| -> Vec<String> {

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use tidegate_model::{Code, Exit, Fault};
 
 use crate::command::{audit, check, completions, discover, grant, new, plugin, run, state, test};
+use crate::terminal::Terminal;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -17,7 +19,7 @@ use crate::command::{audit, check, completions, discover, grant, new, plugin, ru
     after_help = "Examples:\n  \
         tidegate run flights.yaml        extract what is new\n  \
         tidegate discover flights.yaml   see what the source has\n  \
-        tidegate plugin inspect files    see what it asks for, without running it\n  \
+        tidegate plugin inspect files    see what it asks for, and why\n  \
         tidegate new extractor pages     start a connector of your own\n\n\
         Exit status: 0 done, 1 the run failed, 2 usage or configuration, 3 permission denied or waiting for approval.",
     arg_required_else_help = true,
@@ -30,8 +32,7 @@ pub struct Arguments {
     #[arg(long, global = true, display_order = 100)]
     pub json: bool,
 
-    /// Where plugins, the compiled cache and the audit are kept [default: `.tidegate` beside the pipeline
-    /// file]
+    /// Where plugins and the audit are kept [default: `.tidegate` beside the pipeline file]
     #[arg(long, global = true, display_order = 100, value_name = "DIR", env = "TIDEGATE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
 
@@ -53,12 +54,34 @@ pub enum Verb {
     /// Look for what is missing on this machine, and say what mends it
     Doctor,
     Completions(completions::Completions),
-    /// One run's work, told on stdin
-    #[command(hide = true)]
-    Worker,
-    /// Compiles a component from stdin to stdout, within limits
-    #[command(hide = true)]
-    Compile,
+}
+
+impl Arguments {
+    /// What was typed. An error is the exit status of a command that has said all there is to say: the help
+    /// that somebody asked for, or what is wrong with what they typed.
+    pub fn read() -> Result<Self, u8> {
+        Self::try_parse().map_err(|error| {
+            let mut words = std::env::args_os().take_while(|word| word != "--");
+            if error.use_stderr() && words.any(|word| word == "--json") {
+                return Terminal::new(true).fault(&mistyped(&error.render().to_string()));
+            }
+            // Nobody is left to tell when the terminal is gone.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage as u8 } else { 0 }
+        })
+    }
+}
+
+/// A mistake on the command line as a program is told of it, from the words that a person would get: what is
+/// wrong, then hints and the usage in paragraphs of their own.
+fn mistyped(words: &str) -> Fault {
+    let mut paragraphs = words
+        .split("\n\n")
+        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|paragraph| !paragraph.is_empty());
+    let message = paragraphs.next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    Fault::user(Code::BadUsage, message).help(paragraphs.collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]
@@ -85,6 +108,26 @@ mod tests {
             for argument in verb.get_arguments() {
                 assert!(argument.get_help().is_some(), "{} {}", verb.get_name(), argument.get_id());
             }
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told_to_programs_as_every_fault_is() {
+        let told = |words: &[&str]| {
+            let error = Arguments::try_parse_from(words).unwrap_err();
+            mistyped(&error.render().to_string()).to_string()
+        };
+        for (words, expected) in [
+            (
+                &["tidegate", "run", "p.yaml", "--full-refesh"][..],
+                "TG0104: unexpected argument '--full-refesh' found; tip: a similar argument exists: '--full-refresh'; Usage: tidegate run --full-refresh <PIPELINE.yaml>; For more information, try '--help'.",
+            ),
+            (
+                &["tidegate", "run", "--json"],
+                "TG0104: the following required arguments were not provided: <PIPELINE.yaml>; Usage: tidegate run --json <PIPELINE.yaml>; For more information, try '--help'.",
+            ),
+        ] {
+            assert_eq!(told(words), expected);
         }
     }
 

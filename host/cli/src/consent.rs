@@ -1,11 +1,12 @@
 //! Between a request and a run: what a connector asks for, who allows it, and where that is kept.
 
-use tidegate_infrastructure::DataDir;
-use tidegate_model::{CapabilityKind, Permission, Result, Task, WorkOrder, short_digest};
+use tidegate_infrastructure::{DataDir, clock};
+use tidegate_model::{CapabilityKind, Code, Fault, Permission, Result, Task, WorkOrder, short_digest};
 use tidegate_permission::{
     Action, Authorizer, Ceiling, Grants, Lock, Locked, Principal, Requested, Resource, Review, Standing,
 };
 
+use crate::command::Context;
 use crate::operator::Operator;
 use crate::plugins::{self, Plugin};
 use crate::project::Project;
@@ -31,9 +32,10 @@ impl Consent {
 /// A pipeline's order, once its connector is found and may do what it cannot work without: because
 /// `grants.yaml` says so, or because whoever was asked did. Both the component and what it may do are left in
 /// `tidegate.lock`.
-pub fn obtain(terminal: Terminal, project: &Project, consent: Consent, task: Task) -> Result<WorkOrder> {
+pub fn obtain(cx: &Context, project: &Project, consent: Consent, task: Task) -> Result<WorkOrder> {
+    let terminal = cx.terminal;
     let plugin = find(project)?;
-    let mut order = work::order(project, plugin.component.clone(), task)?;
+    let mut order = WorkOrder { began: cx.began, ..work::order(project, plugin.component.clone(), task)? };
     let operator = Operator::new(&project.data_dir, Some(&order.run));
     operator.may(Action::RunStart, &Resource::Pipeline(order.pipeline.clone()))?;
 
@@ -52,6 +54,10 @@ pub fn obtain(terminal: Terminal, project: &Project, consent: Consent, task: Tas
         terminal.say(&render::request(&order, &review, terminal.side_paint()));
         if is_given(terminal, consent, &review)? {
             let note = (consent == Consent::Given).then_some("given in advance, without a question");
+            if consent == Consent::Ask {
+                // Somebody thought about it, and pressed Enter again: the run begins here.
+                order.began = clock::steady();
+            }
             operator.grant(&mut grants, review.grant_to_add(), note)?;
             terminal.say(&format!("Granted, and kept in {}.\n\n", grants.path().display()));
             review = self::review(&plugin, &order, &grants)?;
@@ -119,6 +125,23 @@ fn review(plugin: &Plugin, order: &WorkOrder, grants: &Grants) -> Result<Review>
     let manifest = &plugin.inspection.manifest;
     let ceiling = Ceiling::developer();
     Review::of(manifest, &order.component, &order.pipeline, &order.config, grants, &ceiling)
+        .map_err(|fault| explained(fault, order))
+}
+
+/// A configuration that does not fill the request may have a misspelt key, or the request may be for a key
+/// that there cannot be. The component's schema tells; without any permission, it is asked for it.
+fn explained(fault: Fault, order: &WorkOrder) -> Fault {
+    if fault.code != Code::BadConfig {
+        return fault;
+    }
+    let order = WorkOrder { task: Task::Spec, permissions: Vec::new(), ..order.clone() };
+    match work::carry_out(&order, |_| ()) {
+        Err(cause) if matches!(cause.code, Code::UnknownKey | Code::BadConfig | Code::BadRequest) => cause,
+        _ => match &order.document {
+            Some(document) => document.blame(&[], fault),
+            None => fault,
+        },
+    }
 }
 
 fn is_given(terminal: Terminal, consent: Consent, review: &Review) -> Result<bool> {

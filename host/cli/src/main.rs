@@ -18,9 +18,10 @@ mod scaffold;
 mod terminal;
 mod work;
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
-use clap::Parser;
+use tidegate_infrastructure::clock;
 use tracing_subscriber::EnvFilter;
 
 use arguments::{Arguments, Verb};
@@ -28,12 +29,21 @@ use command::Context;
 use terminal::Terminal;
 
 fn main() -> ExitCode {
-    let Arguments { json, data_dir, verb } = Arguments::parse();
+    let began = clock::steady();
+    // What this program says to itself. Nobody is offered it: neither the help nor the completions know it.
+    let mut words = std::env::args_os().skip(1);
+    match (words.next().as_deref().and_then(OsStr::to_str), words.next()) {
+        (Some("worker"), None) => return tidegate_worker::main(),
+        (Some("compile"), None) => return compile(),
+        _ => {}
+    }
+    let Arguments { json, data_dir, verb } = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(status) => return ExitCode::from(status),
+    };
     let terminal = Terminal::new(json);
-    let cx = Context { terminal, data_dir };
+    let cx = Context { terminal, data_dir, began };
     let answer = match verb {
-        Verb::Worker => return tidegate_worker::main(),
-        Verb::Compile => return compile(),
         Verb::Run(run) => logged(|| run.execute(&cx)),
         Verb::Check(check) => logged(|| check.execute(&cx)),
         Verb::Discover(discover) => logged(|| discover.execute(&cx)),

@@ -62,6 +62,7 @@ impl Progress {
                 self.advance(stream, *rows, *bytes, *rejected, *splits_done);
             }
             WorkerEvent::Done { stream, summary } => self.done(stream, summary),
+            WorkerEvent::StreamFailed { stream, .. } => self.failed(stream),
             WorkerEvent::Committed { .. }
             | WorkerEvent::Answer(_)
             | WorkerEvent::Finished { .. }
@@ -118,6 +119,14 @@ impl Progress {
                 stream.bar.finish_with_message(told);
             }
             _ => self.line(&format!("{name}: {}", told.trim_start())),
+        }
+    }
+
+    /// Why is told at the end of the run.
+    fn failed(&self, name: &StreamName) {
+        match (&self.bars, self.streams.get(name)) {
+            (Some(_), Some(stream)) => stream.bar.abandon_with_message("failed"),
+            _ => self.line(&format!("{name}: failed")),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tidegate_infrastructure::{DataDir, files};
-use tidegate_model::{Code, Fault, Pipeline, Result, StreamName, suggestion};
+use tidegate_model::{Code, Document, Fault, Pipeline, Result, StreamName, suggestion};
 
 /// What somebody can begin with who has no pipeline file.
 const EXAMPLE: &str = "\
@@ -22,16 +22,20 @@ pub struct Project {
     /// The pipeline file's folder, absolute: relative locations start here.
     pub folder: PathBuf,
     pub pipeline: Pipeline,
+    /// The pipeline file as it is written.
+    pub document: Document,
     pub data_dir: DataDir,
 }
 
 impl Project {
     pub fn open(file: &Path, data_dir: Option<&Path>) -> Result<Self> {
         let text = files::read_to_string(file).map_err(|fault| no_pipeline(fault.message))?;
-        let pipeline = Pipeline::parse(&file.display().to_string(), &text)?;
+        let name = file.display().to_string();
+        let pipeline = Pipeline::parse(&name, &text)?;
+        let document = Document { file: name, text, config: vec!["extract".to_owned(), "config".to_owned()] };
         let folder = folder_of(file)?;
         let data_dir = DataDir::open(absolute(&data_root(&folder, data_dir))?)?;
-        Ok(Self { folder, pipeline, data_dir })
+        Ok(Self { folder, pipeline, document, data_dir })
     }
 
     pub fn grants(&self) -> PathBuf {

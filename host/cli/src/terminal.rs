@@ -12,13 +12,13 @@ use crate::render::{self, Paint};
 pub struct Reply {
     pub text: String,
     pub document: Value,
-    /// Whether what was asked for is so: a suite that failed was still run, and is answered, not faulted.
-    pub success: bool,
+    /// The exit status. A suite that failed was still run, and is answered, not faulted.
+    pub exit: u8,
 }
 
 impl Reply {
     pub fn new(text: impl Into<String>, document: Value) -> Self {
-        Self { text: text.into(), document, success: true }
+        Self { text: text.into(), document, exit: 0 }
     }
 }
 
@@ -77,7 +77,7 @@ impl Terminal {
         } else {
             print(&reply.text);
         }
-        u8::from(!reply.success)
+        reply.exit
     }
 
     /// Says what went wrong; the exit status.

@@ -1,13 +1,17 @@
 //! One order, given to a worker and watched to its end.
 
-use tidegate_infrastructure::{Launcher, LocalLauncher};
+use std::path::Path;
+
+use serde_json::json;
+use tidegate_infrastructure::{DataDir, Launcher, LocalLauncher, clock};
 use tidegate_model::{
-    Answer, Code, ComponentRef, Fault, Result, RunId, RunSummary, Task, WorkOrder, WorkerEvent,
+    Answer, Code, ComponentRef, Fault, Limits, PipelineName, Result, RunId, RunSummary, Task, WorkOrder,
+    WorkerEvent,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
-use crate::project::Project;
+use crate::project::{Project, absolute};
 
 /// How a worker ended that did not fail.
 pub enum End {
@@ -19,21 +23,49 @@ pub enum End {
 pub fn order(project: &Project, component: ComponentRef, task: Task) -> Result<WorkOrder> {
     let pipeline = &project.pipeline;
     Ok(WorkOrder {
-        run: new_run()?,
-        pipeline: pipeline.pipeline.clone(),
-        component,
         config: pipeline.extract.config.clone().into(),
-        permissions: Vec::new(),
-        source: Vec::new(),
+        document: Some(project.document.clone()),
         limits: pipeline.extract.limits.clone(),
         base: project.folder.clone(),
-        data_dir: project.data_dir.root().to_owned(),
+        ..order_for(component, &pipeline.pipeline, &project.data_dir, task)?
+    })
+}
+
+/// The same for a component without a pipeline file: nothing is configured. `name` stands for the pipeline.
+pub fn order_without_pipeline(
+    component: ComponentRef,
+    name: &str,
+    data_dir: &DataDir,
+    task: Task,
+) -> Result<WorkOrder> {
+    let name = PipelineName::new(name).map_err(bug)?;
+    order_for(component, &name, data_dir, task)
+}
+
+fn order_for(
+    component: ComponentRef,
+    pipeline: &PipelineName,
+    data_dir: &DataDir,
+    task: Task,
+) -> Result<WorkOrder> {
+    Ok(WorkOrder {
+        run: RunId::new(Uuid::new_v4().to_string()).map_err(bug)?,
+        began: clock::steady(),
+        pipeline: pipeline.clone(),
+        component,
+        config: json!({}),
+        document: None,
+        permissions: Vec::new(),
+        source: Vec::new(),
+        limits: Limits::default(),
+        base: absolute(Path::new("."))?,
+        data_dir: data_dir.root().to_owned(),
         task,
     })
 }
 
-pub fn new_run() -> Result<RunId> {
-    RunId::new(Uuid::new_v4().to_string()).map_err(|message| Fault::internal(Code::Bug, message))
+fn bug(message: String) -> Fault {
+    Fault::internal(Code::Bug, message)
 }
 
 /// Does it in a child process, here. Ctrl-C kills the worker: what it committed stays, what it did not is

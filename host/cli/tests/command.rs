@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PIPELINE: &str = "\
 pipeline: letters
@@ -176,8 +176,8 @@ fn discover_shows_what_a_source_has() {
     let desk = Desk::new();
     let found = desk.tidegate(&["discover", "p.yaml", "--yes-grant", "--json"]).exits(0).json();
     let columns = &found["streams"][0]["columns"];
-    assert_eq!(columns[0][0], "letter", "{found:#}");
-    assert_eq!(columns[1][1], "Int64", "{found:#}");
+    assert_eq!(columns[0], json!({ "name": "letter", "type": "string", "nullable": true }), "{found:#}");
+    assert_eq!(columns[1]["type"], "int64", "{found:#}");
     let wrong = desk.tidegate(&["discover", "p.yaml", "--stream", "leters"]).exits(2);
     assert!(wrong.err().contains("did you mean `letters`?"), "{}", wrong.err());
 }
@@ -221,15 +221,41 @@ fn mistakes_are_told_with_a_code_a_place_and_a_remedy() {
         .err()
         .find("did you mean `letters`?")
         .unwrap();
-    desk.tidegate(&["run"]).exits(2);
 }
 
 #[test]
-fn connectors_can_be_looked_at_without_running_them() {
+fn what_was_mistyped_is_told_to_programs_too() {
+    let desk = Desk::new();
+    for (arguments, told) in [
+        (&["run", "--json"][..], "<PIPELINE.yaml>"),
+        (&["run", "p.yaml", "--full-refesh", "--json"], "unexpected argument '--full-refesh'"),
+        (&["plugin", "--json"], "requires a subcommand"),
+        (&["rum", "p.yaml", "--json"], "unrecognized subcommand 'rum'"),
+    ] {
+        let document = desk.tidegate(arguments).exits(2).json();
+        assert_eq!(document["error"]["code"], "TG0104", "{document:#}");
+        assert_eq!(document["exit"], 2);
+        let message = document["error"]["message"].as_str().unwrap();
+        assert!(message.contains(told) && !message.contains("error:"), "{message}");
+        let without: Vec<&str> = arguments.iter().copied().filter(|word| *word != "--json").collect();
+        assert_eq!(desk.tidegate(&without).exits(2).out(), "", "{without:?}");
+    }
+    // What stands after `--` is a name, whatever it looks like; and help is no mistake.
+    assert_eq!(desk.tidegate(&["run", "--nope", "--", "--json"]).exits(2).out(), "");
+    assert!(desk.tidegate(&["run", "--help", "--json"]).exits(0).out().contains("Usage: tidegate run"));
+}
+
+#[test]
+fn connectors_can_be_looked_at_before_they_may_do_anything() {
     let desk = Desk::new();
     let files = desk.tidegate(&["plugin", "inspect", "files", "--json"]).exits(0).json();
     assert_eq!(files["name"], "files");
     assert_eq!(files["manifest"]["capabilities"][0]["kind"], "files", "{files:#}");
+    assert_eq!(files["config"][0]["name"], "location", "{files:#}");
+    assert_eq!(files["config_schema"]["additionalProperties"], false, "{files:#}");
+    let words = desk.tidegate(&["plugin", "inspect", "files"]).exits(0).out();
+    assert!(words.contains("  location: string (required)\n    A folder or a file"), "{words}");
+    assert!(words.contains("  format: csv | ndjson | json | parquet (optional)\n"), "{words}");
     let list = desk.tidegate(&["plugin", "list"]).exits(0);
     assert!(list.out().contains("first party"), "{}", list.out());
 }
@@ -241,7 +267,14 @@ fn a_new_project_is_written_once() {
     assert!(new.out().contains("cd pages"), "{}", new.out());
     assert!(desk.read("pages/Cargo.toml").contains("name = \"pages\""));
     desk.tidegate(&["new", "extractor", "pages"]).exits(2).err().find("is there already").unwrap();
-    desk.tidegate(&["new", "extractor", "No Name"]).exits(2);
+    for (name, told) in [
+        ("my_pages", "help: write `my-pages`"),
+        ("No Name", "help: write `no-name`"),
+        ("2nd", "help: a connector's name is"),
+    ] {
+        let refused = desk.tidegate(&["new", "extractor", name]).exits(2).err();
+        assert!(refused.contains(told), "{refused}");
+    }
 }
 
 #[test]
@@ -249,5 +282,12 @@ fn the_machine_is_looked_at_and_shells_are_served() {
     let desk = Desk::new();
     let doctor = desk.tidegate(&["doctor", "--json"]).json();
     assert!(doctor["findings"].as_array().is_some_and(|findings| findings.len() > 5), "{doctor:#}");
-    assert!(desk.tidegate(&["completions", "bash"]).exits(0).out().contains("tidegate"));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = desk.tidegate(&["completions", shell]).exits(0).out();
+        assert!(script.contains("discover"), "{script}");
+        let offered: Vec<&str> = script.split(|letter: char| !letter.is_alphanumeric()).collect();
+        for hidden in ["worker", "compile"] {
+            assert!(!offered.contains(&hidden), "{shell} offers {hidden}");
+        }
+    }
 }

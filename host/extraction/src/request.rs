@@ -2,7 +2,8 @@
 
 use arrow::datatypes::SchemaRef;
 use serde_json::Value;
-use tidegate_model::{Mode, StreamInfo};
+use tidegate_decode::type_name;
+use tidegate_model::{Column, Mode, StreamInfo};
 use tidegate_sandbox as wit;
 
 /// One generation of one stream, as the extractor is told of it.
@@ -12,8 +13,8 @@ pub struct Request {
     pub mode: Mode,
     pub cursor: Option<String>,
     pub key: Vec<String>,
-    /// Rows with a cursor at or below this count as loaded.
-    pub high_water: Option<String>,
+    /// Rows with a cursor below this count as loaded; those at it and above may be new.
+    pub since: Option<String>,
     /// The bookmark of the last complete generation.
     pub bookmark: Option<Vec<u8>>,
 }
@@ -29,7 +30,7 @@ impl Request {
             },
             cursor: self.cursor.clone(),
             key: self.key.clone(),
-            high_water: self.high_water.clone(),
+            since: self.since.clone(),
             bookmark: self.bookmark.clone(),
         }
     }
@@ -69,8 +70,10 @@ pub struct StreamDescription {
 impl StreamDescription {
     /// As `discover` shows it.
     pub fn info(&self) -> StreamInfo {
-        let column = |field: &arrow::datatypes::FieldRef| {
-            (field.name().clone(), field.data_type().to_string(), field.is_nullable())
+        let column = |field: &arrow::datatypes::FieldRef| Column {
+            name: field.name().clone(),
+            data_type: type_name(field.data_type()),
+            nullable: field.is_nullable(),
         };
         StreamInfo {
             name: self.name.clone(),

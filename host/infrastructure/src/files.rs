@@ -110,7 +110,7 @@ pub fn create_private_dir(path: impl AsRef<Path>) -> Result<()> {
 }
 
 /// Who owns a file or folder, by number, and its permission bits.
-pub fn owner_and_mode(path: impl AsRef<Path>) -> Result<(u32, u32)> {
+pub(crate) fn owner_and_mode(path: impl AsRef<Path>) -> Result<(u32, u32)> {
     let path = path.as_ref();
     let metadata = fs::metadata(path).map_err(|error| fault("cannot look at", path, &error))?;
     Ok((metadata.uid(), metadata.mode() & 0o7777))

@@ -29,5 +29,5 @@ pub use ending::Ending;
 pub use launcher::{Launcher, Worker};
 pub use lifeline::die_with_parent;
 pub use limited::{Output, ProcessLimits, run_limited};
-pub use local::{LocalLauncher, WORKER_ENVIRONMENT};
+pub use local::LocalLauncher;
 pub use user::user_name;

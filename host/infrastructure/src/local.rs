@@ -18,8 +18,8 @@ use crate::pipes::{Tail, next_line};
 use crate::spawner;
 
 /// What a worker may know of the environment: credentials and settings of object stores, certificates, our
-/// own settings, and where temporary files go. A `*` at the end stands for the rest of a name.
-pub const WORKER_ENVIRONMENT: &[&str] = &[
+/// own settings, and where temporary files go.
+const WORKER_ENVIRONMENT: &[&str] = &[
     "AWS_*",
     "HOME",
     "SSL_CERT_FILE",
@@ -76,8 +76,8 @@ impl LocalLauncher {
         }
     }
 
-    /// Lets the worker have those of our environment's variables that one of the patterns names, see
-    /// [`WORKER_ENVIRONMENT`].
+    /// Lets the worker have those of our environment's variables that one of the patterns names. A `*` at the
+    /// end of a pattern stands for the rest of a name.
     #[must_use]
     pub fn pass_environment(mut self, patterns: &[&str]) -> Self {
         self.environment.extend(env::vars_os().filter(|(name, _)| {

@@ -15,6 +15,7 @@ const CHECKED: &str = r#"{"event":"answer","kind":"checked"}"#;
 fn order(config: serde_json::Value) -> WorkOrder {
     WorkOrder {
         run: RunId::new("run-1").unwrap(),
+        began: std::time::Duration::ZERO,
         pipeline: PipelineName::new("flights").unwrap(),
         component: ComponentRef {
             name: "files".into(),
@@ -23,6 +24,7 @@ fn order(config: serde_json::Value) -> WorkOrder {
             path: "files.wasm".into(),
         },
         config,
+        document: None,
         permissions: Vec::new(),
         source: Vec::new(),
         limits: Limits::default(),

@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Scalar, StringArray};
-use arrow::compute::kernels::cmp::{gt, lt_eq};
+use arrow::compute::kernels::cmp::{gt, gt_eq, lt_eq};
 use arrow::compute::{SortOptions, and_kleene, cast, nullif, sort_to_indices};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType,
+};
 use arrow::error::ArrowError;
-use tidegate_model::{Code, Fault, Result};
+use tidegate_model::{Code, Fault, Lookback, Result};
 
 /// Whether values of a type have one order that text and comparison agree on.
 pub(crate) fn orderable(data_type: &DataType) -> bool {
@@ -73,7 +76,90 @@ fn is_after(a: &str, b: &str, data_type: &DataType) -> Result<bool> {
     Ok(after.value(0))
 }
 
-/// Which rows belong to the window above `low` and up to `high`. Null where the cursor is null.
+/// A value that lies `lookback` before `mark`; the mark itself without one.
+///
+/// # Errors
+/// A cursor that this kind of lookback does not fit.
+pub(crate) fn back(mark: &str, lookback: Option<Lookback>, data_type: &DataType) -> Result<String> {
+    let Some(lookback) = lookback else { return Ok(mark.to_owned()) };
+    let mark = parse(mark, data_type)?.into_inner();
+    let (seconds, number) = match lookback {
+        Lookback::Span(span) => (i64::try_from(span.as_secs()).ok(), None),
+        Lookback::Number(number) => (None, i64::try_from(number).ok()),
+    };
+    let earlier: ArrayRef = match (data_type, seconds, number) {
+        (DataType::Timestamp(TimeUnit::Microsecond, zone), Some(seconds), _) => {
+            let column = mark.as_primitive::<TimestampMicrosecondType>();
+            let span = seconds.saturating_mul(1_000_000);
+            let earlier = column.unary::<_, TimestampMicrosecondType>(|value| value.saturating_sub(span));
+            Arc::new(earlier.with_timezone_opt(zone.clone()))
+        }
+        (DataType::Date32, Some(seconds), _) => {
+            let days = i32::try_from((seconds.saturating_add(86_399)) / 86_400).unwrap_or(i32::MAX);
+            Arc::new(mark.as_primitive::<Date32Type>().unary::<_, Date32Type>(|day| day.saturating_sub(days)))
+        }
+        (whole, _, Some(number)) if whole.is_signed_integer() => {
+            let column = cast(&mark, &DataType::Int64).map_err(|error| bad(&error))?;
+            let earlier = column
+                .as_primitive::<Int64Type>()
+                .unary::<_, Int64Type>(|value| value.saturating_sub(number));
+            // Below the type's least value there is nothing.
+            let least = least_of(whole);
+            Arc::new(earlier.unary::<_, Int64Type>(|value| value.max(least)))
+        }
+        (DataType::Float32 | DataType::Float64, _, Some(number)) => {
+            let column = cast(&mark, &DataType::Float64).map_err(|error| bad(&error))?;
+            #[expect(clippy::cast_precision_loss, reason = "a window may begin a little earlier")]
+            let number = number as f64;
+            Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(|value| value - number))
+        }
+        (DataType::Decimal128(precision, scale), _, Some(number)) => {
+            let one = 10_i128.checked_pow(u32::try_from(*scale).unwrap_or(0)).unwrap_or(i128::MAX);
+            let span = i128::from(number).saturating_mul(one);
+            let column = mark.as_primitive::<Decimal128Type>();
+            let earlier = column.unary::<_, Decimal128Type>(|value| value.saturating_sub(span));
+            Arc::new(earlier.with_precision_and_scale(*precision, *scale).map_err(|error| bad(&error))?)
+        }
+        _ => return Err(misfit(lookback, data_type)),
+    };
+    let text = cast(&earlier, &DataType::Utf8).map_err(|error| bad(&error))?;
+    Ok(text.as_string::<i32>().value(0).to_owned())
+}
+
+/// Whether values of the type can be measured by this kind of lookback; ask before anything is read.
+pub(crate) fn check_lookback(lookback: Option<Lookback>, data_type: &DataType) -> Result<()> {
+    let fits = match lookback {
+        None => true,
+        Some(Lookback::Span(_)) => matches!(data_type, DataType::Date32 | DataType::Timestamp(..)),
+        Some(Lookback::Number(_)) => {
+            data_type.is_integer() || data_type.is_floating() || matches!(data_type, DataType::Decimal128(..))
+        }
+    };
+    if fits { Ok(()) } else { Err(misfit(lookback.unwrap_or(Lookback::Number(0)), data_type)) }
+}
+
+fn misfit(lookback: Lookback, data_type: &DataType) -> Fault {
+    let fault = Fault::user(
+        Code::BadPipeline,
+        format!("`lookback: {lookback}` cannot be measured on the cursor, which is {data_type}"),
+    );
+    match data_type {
+        DataType::Date32 | DataType::Timestamp(..) => fault.help("write a span such as 30m, 2h or 1d"),
+        DataType::Utf8 => fault.help("text has no distances: drop `lookback`"),
+        _ => fault.help("write a number"),
+    }
+}
+
+fn least_of(whole: &DataType) -> i64 {
+    match whole {
+        DataType::Int8 => i8::MIN.into(),
+        DataType::Int16 => i16::MIN.into(),
+        DataType::Int32 => i32::MIN.into(),
+        _ => i64::MIN,
+    }
+}
+
+/// Which rows belong to the window from `low` up to `high`. Null where the cursor is null.
 pub(crate) fn window(
     column: &ArrayRef,
     low: Option<&str>,
@@ -82,7 +168,7 @@ pub(crate) fn window(
     let column = &ordered(column)?;
     let data_type = column.data_type();
     let above =
-        low.map(|low| gt(column, &parse(low, data_type)?).map_err(|error| bad(&error))).transpose()?;
+        low.map(|low| gt_eq(column, &parse(low, data_type)?).map_err(|error| bad(&error))).transpose()?;
     let below =
         high.map(|high| lt_eq(column, &parse(high, data_type)?).map_err(|error| bad(&error))).transpose()?;
     match (above, below) {
@@ -159,9 +245,9 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_open_below_and_closed_above() {
+    fn the_window_holds_both_its_ends() {
         let column: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(2), Some(3), None]));
-        let mask = window(&column, Some("1"), Some("2")).unwrap().unwrap();
+        let mask = window(&column, Some("2"), Some("2")).unwrap().unwrap();
         assert_eq!(mask, BooleanArray::from(vec![Some(false), Some(true), Some(false), None]));
         assert!(window(&column, None, None).unwrap().is_none());
         assert!(window(&column, Some("x"), None).is_err());

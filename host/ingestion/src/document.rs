@@ -1,16 +1,16 @@
 //! What is written beside the table, under `_tidegate/<application id>/`: plans, receipts, intents. All of it
 //! is JSON that a person can read, is written once by put-if-absent, and never changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use tidegate_model::{ApplicationId, Mode, WriteMode};
+use tidegate_model::{ApplicationId, Lookback, Mode, WriteMode};
 use uuid::Uuid;
 
 use crate::encoding;
 
-/// The layout these documents have. A reader that meets a greater one stops.
-pub(crate) const FORMAT: u32 = 1;
+/// The layout these documents have. A reader that meets another one stops.
+pub(crate) const FORMAT: u32 = 2;
 
 /// Whose state this is: which connector reads which source and stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +46,13 @@ pub(crate) struct Plan {
     pub mode: Mode,
     pub write: WriteMode,
     pub cursor: Option<String>,
-    /// Rows with a cursor at or below this are in the table already.
+    /// The cursor's greatest value in generations before this one.
     pub high_water: Option<String>,
+    /// Where reading begins: the mark less `lookback`. Rows with a lesser cursor count as loaded; those from
+    /// here to the mark are loaded unless they are not recognised.
+    pub since: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookback: Option<Lookback>,
     /// Rows with a cursor above this belong to the next generation.
     pub upper_bound: Option<String>,
     /// The table's schema while and after this generation is committed, in Delta's JSON.
@@ -58,6 +63,23 @@ pub(crate) struct Plan {
     #[serde(with = "encoding::optional_bytes")]
     pub bookmark: Option<Vec<u8>>,
     pub splits: Vec<Split>,
+}
+
+impl Plan {
+    /// Under which it is kept: the number it continues from, so that a listing tells which plans are dead.
+    pub(crate) fn name(&self) -> String {
+        format!("{:020}-{}", self.predecessor, self.generation)
+    }
+
+    pub(crate) fn read_name(name: &str) -> Option<(u64, Uuid)> {
+        let (predecessor, generation) = name.split_once('-')?;
+        Some((predecessor.parse().ok()?, generation.parse().ok()?))
+    }
+
+    /// Where its files lie, relative to the table: what nobody named can be found again.
+    pub(crate) fn data_folder(generation: Uuid) -> String {
+        format!("data-{generation}")
+    }
 }
 
 /// What one staged file holds, or how far a split came without one.
@@ -76,10 +98,37 @@ pub(crate) struct Receipt {
     pub end: bool,
     pub file: Option<DataFile>,
     pub rejects: Option<RejectFile>,
-    /// Rows that are in the table already or belong to the next generation.
+    /// Rows that are older than the window or belong to the next generation.
     pub skipped: u64,
+    /// Rows of the window that are in the table already.
+    pub recognised: u64,
     /// The cursor's greatest value in the file.
     pub cursor: Option<String>,
+    /// Rows that were recognised, and those of the file that may be met again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<SeenAt>,
+}
+
+/// Where a set of known rows is, see [`crate::seen::Seen`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SeenAt {
+    /// A set that is smaller than the request for a file.
+    Here(#[serde(with = "encoding::bytes")] Vec<u8>),
+    /// Relative to the table.
+    File(String),
+}
+
+/// What an attempt at a generation built on, written down before its first receipt where rows are to be
+/// recognised: which of several equal rows is the known one is settled within an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Joined {
+    pub format: u32,
+    pub attempt: Uuid,
+    /// The number that was committed then.
+    pub number: u64,
+    /// Names of the receipts of others that it took.
+    pub receipts: BTreeSet<String>,
 }
 
 /// A Parquet file of the table that nobody can see before it is committed.
@@ -119,7 +168,25 @@ pub(crate) struct Intent {
     pub files: Vec<String>,
     /// Files of rejected records that count from now on.
     pub rejects: Vec<String>,
-    pub state: Progress,
+    pub state: Recorded,
+}
+
+/// How an intent says what is known after it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Recorded {
+    Whole(Progress),
+    /// What changed since the predecessor: a generation of thousands of splits would otherwise be written
+    /// down again with every commit.
+    Changed(Changes),
+}
+
+/// A step within one generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Changes {
+    pub cursor: Option<String>,
+    pub heads: BTreeMap<usize, Head>,
+    pub seen: Option<SeenAt>,
 }
 
 /// What is known after a commit.
@@ -127,14 +194,43 @@ pub(crate) struct Intent {
 pub(crate) struct Progress {
     /// Of complete generations.
     pub high_water: Option<String>,
-    /// The column that `high_water` is a value of. State of before this was kept has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The column that `high_water` is a value of.
     pub cursor: Option<String>,
     /// Of the last complete generation.
     #[serde(with = "encoding::optional_bytes")]
     pub bookmark: Option<Vec<u8>>,
+    /// From which value of the cursor on rows can be recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The rows that the next generation, or the rest of this one, may meet again.
+    pub seen: Option<SeenAt>,
     /// The generation that is partly committed.
     pub generation: Option<Partial>,
+}
+
+impl Progress {
+    /// What changed since `before`, if that is a step within one generation.
+    pub(crate) fn since(&self, before: &Self) -> Option<Changes> {
+        let (now, then) = (self.generation.as_ref()?, before.generation.as_ref()?);
+        if now.plan != then.plan {
+            return None;
+        }
+        let moved = now.heads.iter().filter(|(split, head)| then.heads.get(split) != Some(head));
+        Some(Changes {
+            cursor: now.cursor.clone(),
+            heads: moved.map(|(split, head)| (*split, head.clone())).collect(),
+            seen: self.seen.clone(),
+        })
+    }
+
+    /// Takes the step. `None`: there is no generation to take it in.
+    pub(crate) fn step(&mut self, changes: Changes) -> Option<()> {
+        let partial = self.generation.as_mut()?;
+        partial.cursor = changes.cursor;
+        partial.heads.extend(changes.heads);
+        self.seen = changes.seen;
+        Some(())
+    }
 }
 
 /// How far a partly committed generation is.
@@ -152,8 +248,8 @@ pub(crate) struct Partial {
 
 impl Partial {
     /// Nothing of it is committed.
-    pub(crate) fn of(name: String, plan: &Plan) -> Self {
-        Self { plan: name, splits: plan.splits.len() as u64, cursor: None, heads: BTreeMap::new() }
+    pub(crate) fn of(plan: &Plan) -> Self {
+        Self { plan: plan.name(), splits: plan.splits.len() as u64, cursor: None, heads: BTreeMap::new() }
     }
 }
 

@@ -15,7 +15,6 @@ use parquet::file::properties::WriterProperties;
 use tidegate_model::{Code, Fault, Reject, Result};
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
-use uuid::Uuid;
 
 use crate::document::{DataFile, RejectFile};
 use crate::stats;
@@ -42,9 +41,8 @@ pub(crate) struct DataWriter {
 }
 
 impl DataWriter {
-    pub(crate) fn create(table: &Table, schema: &SchemaRef) -> Result<Self> {
-        // A name of its own, so that nobody ever writes over a file.
-        let path = Path::from(format!("part-{}.parquet", Uuid::new_v4()));
+    /// `path`: relative to the table, and nobody else's, so that nobody ever writes over a file.
+    pub(crate) fn create(table: &Table, path: Path, schema: &SchemaRef) -> Result<Self> {
         let properties = WriterProperties::builder()
             .set_created_by(concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::SNAPPY)

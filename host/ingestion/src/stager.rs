@@ -1,20 +1,17 @@
 //! Writes a split's rows to files that nobody can see yet, each with its receipt.
 
-use std::sync::Arc;
-
-use arrow::array::Array;
-use arrow::compute::{filter_record_batch, is_null, or, prep_null_mask_filter};
-use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
+use object_store::path::Path;
 use tidegate_model::{Code, Fault, Reject, Result};
 use uuid::Uuid;
 
-use crate::aside;
 use crate::cursor;
 use crate::document::{FORMAT, Plan, Receipt};
 use crate::file::{DataWriter, RejectWriter};
+use crate::generation::{Fresh, Generation};
 use crate::journal::Journal;
+use crate::recognition::Recognition;
+use crate::seen::Ledger;
 
 /// Invariant 12: a file is closed at the first checkpoint after this many bytes of Arrow memory.
 const FILE_BYTES: u64 = 128 << 20;
@@ -23,9 +20,10 @@ const FILE_BYTES: u64 = 128 << 20;
 #[derive(Debug, Clone)]
 pub struct Stage {
     pub(crate) journal: Journal,
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) schema: SchemaRef,
+    pub(crate) generation: Generation,
     pub(crate) attempt: Uuid,
+    pub(crate) ledger: Ledger,
+    pub(crate) fresh: Fresh,
 }
 
 /// One split's way into the table.
@@ -42,7 +40,8 @@ pub struct Stager {
     follows: Option<String>,
     data: Option<DataWriter>,
     rejects: Option<RejectWriter>,
-    skipped: u64,
+    /// Follows the cursor, where there is one.
+    recognition: Option<Recognition>,
     set_aside: u64,
     cursor: Option<String>,
 }
@@ -54,29 +53,31 @@ pub struct Staged {
     /// Of Arrow memory, before encoding.
     pub bytes: u64,
     pub rejected: u64,
-    /// Rows at or below the mark that counts as loaded, or above the bound: they belong to another
+    /// Rows below the window, which count as loaded, or above the bound, which come again with the next
     /// generation.
     pub skipped: u64,
+    /// Rows of the window that are in the table already.
+    pub recognised: u64,
     /// Of the rejected, those that the stager itself set aside.
     pub set_aside: u64,
 }
 
 impl Stage {
-    pub(crate) fn new(journal: Journal, plan: Arc<Plan>, schema: SchemaRef, attempt: Uuid) -> Self {
-        Self { journal, plan, schema, attempt }
-    }
-
     /// Begins where a [`crate::PendingSplit`] says: after the receipt that it `follows`.
     pub fn open(&self, split: usize, follows: Option<&str>) -> Stager {
+        let recognition = self
+            .generation
+            .cursor_type()
+            .map(|cursor| Recognition::new(&self.generation.plan, cursor, self.ledger.clone()));
         Stager {
             stage: self.clone(),
             split,
-            id: Uuid::new_v4(),
+            id: self.journal.table.ids.next(),
             sequence: 0,
             follows: follows.map(str::to_owned),
             data: None,
             rejects: None,
-            skipped: 0,
+            recognition,
             set_aside: 0,
             cursor: None,
         }
@@ -84,19 +85,27 @@ impl Stage {
 }
 
 impl Stager {
-    /// A batch of the generation's schema. Rows at or below the high-water mark are in the table already,
-    /// those above the upper bound will come again with the next generation: both are left out and counted.
+    /// A batch of the generation's schema. Rows that are in the table already and those that belong to
+    /// another generation are left out and counted.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        if batch.schema_ref().fields() != self.stage.schema.fields() {
+        if batch.schema_ref().fields() != self.stage.generation.schema.fields() {
             return Err(Fault::internal(Code::Bug, "a batch does not have the generation's schema"));
         }
-        let batch = self.within_window(batch).await?;
+        let mut batch = batch.clone();
+        if let Some(recognition) = &mut self.recognition {
+            let new = recognition.sift(&self.stage.generation.plan, &self.stage.journal.table, &batch)?;
+            batch = new.rows;
+            self.set_aside += self.reject(&new.aside).await?;
+        }
         if batch.num_rows() == 0 {
             return Ok(());
         }
         self.follow_cursor(&batch)?;
         if self.data.is_none() {
-            self.data = Some(DataWriter::create(&self.stage.journal.table, &self.stage.schema)?);
+            let folder = Plan::data_folder(self.stage.generation.plan.generation);
+            let path = Path::from(format!("{folder}/{}.parquet", self.name()));
+            self.data =
+                Some(DataWriter::create(&self.stage.journal.table, path, &self.stage.generation.schema)?);
         }
         match self.data.as_mut() {
             Some(data) => data.write(batch).await,
@@ -104,20 +113,24 @@ impl Stager {
         }
     }
 
-    /// Records to keep beside the table.
-    pub async fn reject(&mut self, records: &[Reject]) -> Result<()> {
-        if records.is_empty() {
-            return Ok(());
+    /// Keeps records beside the table, those that were not kept before. Answers with how many those are.
+    pub async fn reject(&mut self, records: &[Reject]) -> Result<u64> {
+        let new = match &mut self.recognition {
+            Some(recognition) if !records.is_empty() => recognition.sift_rejects(records)?,
+            _ => records.to_vec(),
+        };
+        if new.is_empty() {
+            return Ok(0);
         }
         if self.rejects.is_none() {
-            let below = format!("rejects/{}/{}.jsonl", self.stage.plan.generation, self.name());
+            let below = format!("rejects/{}/{}.jsonl", self.stage.generation.plan.generation, self.name());
             let path = self.stage.journal.path(&below)?;
             self.rejects = Some(RejectWriter::create(&self.stage.journal.table, path));
         }
-        match self.rejects.as_mut() {
-            Some(rejects) => rejects.write(records).await,
-            None => Ok(()),
+        if let Some(rejects) = self.rejects.as_mut() {
+            rejects.write(&new).await?;
         }
+        Ok(new.len() as u64)
     }
 
     /// All rows so far are complete up to here. Closes the file when it has reached its size, or when the
@@ -146,9 +159,16 @@ impl Stager {
             Some(rejects) => Some(rejects.close().await?),
             None => None,
         };
+        let name = self.name();
+        let mut seen = None;
+        if let Some(recognition) = &mut self.recognition {
+            let file = format!("{}/{name}", self.stage.generation.plan.generation);
+            seen = recognition.seen(&self.stage.generation.plan)?.write(&self.stage.journal, &file).await?;
+        }
+        let met = self.recognition.as_ref().map(Recognition::counts).unwrap_or_default();
         let receipt = Receipt {
             format: FORMAT,
-            generation: self.stage.plan.generation,
+            generation: self.stage.generation.plan.generation,
             split: self.split,
             attempt: self.stage.attempt,
             follows: self.follows.clone(),
@@ -156,11 +176,16 @@ impl Stager {
             checkpoint,
             file,
             rejects,
-            skipped: std::mem::take(&mut self.skipped),
+            skipped: met.skipped,
+            recognised: met.recognised,
             cursor: self.cursor.take(),
+            seen,
         };
-        let name = self.name();
         self.stage.journal.write_receipt(&name, &receipt).await?;
+        self.stage.fresh.put(&name, &receipt);
+        if let Some(recognition) = &mut self.recognition {
+            recognition.durable();
+        }
         self.follows = Some(name);
         self.sequence += 1;
         Ok(Staged { set_aside: std::mem::take(&mut self.set_aside), ..receipt.staged() })
@@ -170,40 +195,8 @@ impl Stager {
         format!("{:05}-{}-{:06}", self.split, self.id, self.sequence)
     }
 
-    async fn within_window(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let plan = Arc::clone(&self.stage.plan);
-        let Some(name) = &plan.cursor else { return Ok(batch.clone()) };
-        let Some(column) = batch.column_by_name(name) else { return Ok(batch.clone()) };
-        let column = &cursor::ordered(column)?;
-        let window = cursor::window(column, plan.high_water.as_deref(), plan.upper_bound.as_deref())?;
-        let Some(window) = window else { return Ok(batch.clone()) };
-        let bug = |error: ArrowError| Fault::internal(Code::Bug, error.to_string());
-        let mut keep = if window.null_count() > 0 { prep_null_mask_filter(&window) } else { window };
-        let unknown = is_null(column).map_err(bug)?;
-        self.skipped += (batch.num_rows() - keep.true_count() - unknown.true_count()) as u64;
-        if unknown.true_count() > 0 {
-            if plan.high_water.is_none() {
-                keep = or(&keep, &unknown).map_err(bug)?;
-            } else {
-                // Kept where it can be seen, rather than doubled or lost.
-                let why = |_| {
-                    format!(
-                        "`{name}` has no value that can be compared, so nothing tells whether this row is new"
-                    )
-                };
-                let records = aside::rejects(batch, &unknown, "cursor", why).map_err(bug)?;
-                self.set_aside += records.len() as u64;
-                self.reject(&records).await?;
-            }
-        }
-        if keep.true_count() == batch.num_rows() {
-            return Ok(batch.clone());
-        }
-        filter_record_batch(batch, &keep).map_err(bug)
-    }
-
     fn follow_cursor(&mut self, batch: &RecordBatch) -> Result<()> {
-        let Some(name) = &self.stage.plan.cursor else { return Ok(()) };
+        let Some(name) = &self.stage.generation.plan.cursor else { return Ok(()) };
         let Some(column) = batch.column_by_name(name) else { return Ok(()) };
         let found = cursor::greatest(column)?;
         self.cursor = cursor::later(self.cursor.take(), found, column.data_type())?;
@@ -227,6 +220,7 @@ impl Receipt {
             bytes: self.file.as_ref().map_or(0, |file| file.bytes),
             rejected: self.rejects.as_ref().map_or(0, |file| file.rows),
             skipped: self.skipped,
+            recognised: self.recognised,
             set_aside: 0,
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
@@ -18,6 +18,10 @@ use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutO
 use tidegate_model::{Code, Fault, Result, StreamName};
 use url::Url;
 use uuid::Uuid;
+
+#[cfg(test)]
+use crate::rules::Rule;
+use crate::rules::Rules;
 
 /// Bytes of an upload's part: the least that S3 takes. What waits to be sent is held in memory.
 const PART: usize = 5 << 20;
@@ -31,6 +35,7 @@ pub struct Location {
     url: Url,
     /// As a person would type it.
     shown: String,
+    ids: Ids,
 }
 
 /// One table's place in a [`Location`].
@@ -41,6 +46,26 @@ pub struct Table {
     store: Arc<dyn ObjectStore>,
     url: Url,
     shown: String,
+    pub(crate) ids: Ids,
+    pub(crate) rules: Rules,
+}
+
+/// Where names come from that nobody else may have.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ids {
+    /// The next one, where they must be the same each time: a simulation is replayed from its seed.
+    #[cfg(test)]
+    pub(crate) counted: Option<Arc<std::sync::atomic::AtomicU64>>,
+}
+
+impl Ids {
+    pub(crate) fn next(&self) -> Uuid {
+        #[cfg(test)]
+        if let Some(counter) = &self.counted {
+            return Uuid::from_u64_pair(counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed), 0);
+        }
+        Uuid::new_v4()
+    }
 }
 
 impl Location {
@@ -68,7 +93,8 @@ impl Location {
     pub async fn on_store(store: Arc<dyn ObjectStore>, url: Url) -> Result<Self> {
         let shown = url.to_string();
         let root = Path::from_url_path(url.path()).map_err(|error| unusable(&shown, &error.to_string()))?;
-        let opened = Self { store, root, url, shown: shown.trim_end_matches('/').to_owned() };
+        let opened =
+            Self { store, root, url, shown: shown.trim_end_matches('/').to_owned(), ids: Ids::default() };
         opened.probe().await?;
         Ok(opened)
     }
@@ -80,7 +106,7 @@ impl Location {
         // disk, so a power cut may lose what was written in the seconds before.
         let root = Path::from_absolute_path(&folder).map_err(|error| unusable(shown, &error.to_string()))?;
         let shown = shown.trim_end_matches('/').to_owned();
-        Ok(Self { store: Arc::new(LocalFileSystem::new()), root, url, shown })
+        Ok(Self { store: Arc::new(LocalFileSystem::new()), root, url, shown, ids: Ids::default() })
     }
 
     fn s3(location: &str, mut url: Url, options: &BTreeMap<String, String>) -> Result<Self> {
@@ -103,13 +129,20 @@ impl Location {
             url.set_path(&format!("{}/", url.path()));
         }
         let shown = location.trim_end_matches('/').to_owned();
-        Ok(Self { store: Arc::new(store), root, url, shown })
+        Ok(Self { store: Arc::new(store), root, url, shown, ids: Ids::default() })
+    }
+
+    /// With names that are the same each time, for a simulation that is replayed.
+    #[cfg(test)]
+    pub(crate) fn with_counted_ids(mut self, first: u64) -> Self {
+        self.ids.counted = Some(Arc::new(first.into()));
+        self
     }
 
     /// The commit rests on put-if-absent: a store that writes the same key twice would let two
     /// writers both believe that they committed.
     async fn probe(&self) -> Result<()> {
-        let key = self.root.clone().join(format!(".tidegate-probe-{}", Uuid::new_v4()));
+        let key = self.root.clone().join(format!(".tidegate-probe-{}", self.ids.next()));
         let first = create(self.store.as_ref(), &key, Bytes::from_static(b"?")).await;
         let second = create(self.store.as_ref(), &key, Bytes::from_static(b"?")).await;
         let removed = self.store.delete(&key).await;
@@ -148,11 +181,20 @@ impl Location {
             store: Arc::new(PrefixStore::new(Arc::clone(&self.store), below)),
             url,
             shown: format!("{}/{stream}", self.shown),
+            ids: self.ids.clone(),
+            rules: Rules::default(),
         })
     }
 }
 
 impl Table {
+    /// With a rule of the protocol that does not hold, to see that somebody notices.
+    #[cfg(test)]
+    pub(crate) fn breaking(mut self, rule: Option<Rule>) -> Self {
+        self.rules.broken = rule;
+        self
+    }
+
     pub(crate) fn log_store(&self) -> LogStoreRef {
         default_logstore(
             Arc::clone(&self.store),
@@ -203,6 +245,16 @@ impl Table {
         }
     }
 
+    /// What comes after a path in a folder, by name.
+    pub(crate) async fn list_after(&self, folder: &Path, path: &Path) -> Result<Vec<ObjectMeta>> {
+        let listed: Result<_, _> = self.store.list_with_offset(Some(folder), path).try_collect().await;
+        match listed {
+            Ok(found) => Ok(found),
+            Err(Error::NotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(self.fault(&error, "list", folder)),
+        }
+    }
+
     /// Names of the folders in a folder.
     pub(crate) async fn folders(&self, folder: &Path) -> Result<Vec<String>> {
         match self.store.list_with_delimiter(Some(folder)).await {
@@ -216,15 +268,21 @@ impl Table {
         }
     }
 
-    /// Deletes what nobody needs any more. What stays behind is garbage and harms nobody, so a failure is
-    /// only logged.
-    pub(crate) async fn discard(&self, paths: Vec<Path>) {
-        for path in paths {
-            match self.store.delete(&path).await {
-                Ok(()) | Err(Error::NotFound { .. }) => {}
-                Err(error) => tracing::warn!(%path, %error, "could not delete"),
+    /// Deletes what nobody needs any more, and answers whether all of it is gone. What stays behind harms
+    /// nobody, so a failure is only logged.
+    pub(crate) async fn discard(&self, paths: Vec<Path>) -> bool {
+        let mut gone = true;
+        let mut deleted = self.store.delete_stream(stream::iter(paths).map(Ok).boxed());
+        while let Some(answer) = deleted.next().await {
+            match answer {
+                Ok(_) | Err(Error::NotFound { .. }) => {}
+                Err(error) => {
+                    gone = false;
+                    tracing::warn!(table = self.shown, %error, "could not delete");
+                }
             }
         }
+        gone
     }
 
     pub(crate) fn writer(&self, path: &Path) -> BufWriter {

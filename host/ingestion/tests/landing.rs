@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::{Source, application, batch, identity, ids, list, log, memory, open, schema, table};
+use common::{Source, application, batch, copy, identity, ids, list, log, memory, open, schema, table};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tidegate_ingestion::{Coordinator, Identity, Location, NewPlan, Staged};
@@ -63,7 +63,7 @@ async fn a_stream_lands_in_a_folder_and_goes_on_from_there() {
             .collect();
         left.sort();
         assert_eq!(left[..2], ["_delta_log", "_tidegate"]);
-        assert!(left.len() == 3 && left[2].ends_with(".parquet"), "{left:?}");
+        assert!(left.len() == 3 && left[2].starts_with("data-"), "{left:?}");
         assert_eq!(std::fs::read_dir(folder.join("lake")).unwrap().count(), 1, "the probe is gone");
         let stranger = Coordinator::open(
             location.table(&stream).unwrap(),
@@ -137,11 +137,11 @@ async fn rows_outside_of_the_window_are_skipped() {
     let mut plan = Source::incremental(&[&[]]).plan();
     plan.upper_bound = Some("9".into());
     let generation = coordinator.begin(plan).await.unwrap();
-    assert_eq!(generation.high_water(), Some("7"));
+    assert_eq!(generation.since(), Some("7"));
     let mut stager = coordinator.stage().unwrap().open(0, None);
     stager.write(&batch(&[10, 6, 8, 7, 9])).await.unwrap();
     let staged = stager.finish().await.unwrap();
-    assert_eq!((staged.rows, staged.skipped), (2, 3));
+    assert_eq!((staged.rows, staged.skipped, staged.recognised), (2, 2, 1));
     coordinator.commit(true).await.unwrap();
     assert_eq!(ids(&store).await, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(open(&store).await.unwrap().state().high_water.as_deref(), Some("9"));
@@ -437,4 +437,99 @@ async fn a_replacement_never_removes_what_somebody_else_committed_meanwhile() {
     }
     assert_eq!(replacing.commit(true).await.unwrap_err().code, Code::WrongOwner);
     assert_eq!(ids(&store).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_generation_of_many_splits_says_only_what_changed() {
+    let store = memory();
+    let splits: Vec<Vec<i64>> = (0..100).map(|split| vec![split]).collect();
+    let source = Source { splits, ..Source::incremental(&[]) };
+    let mut coordinator = open(&store).await.unwrap();
+    coordinator.begin(source.plan()).await.unwrap();
+    for pending in coordinator.pending().await.unwrap() {
+        let mut stager = coordinator.stage().unwrap().open(pending.index, None);
+        stager.write(&batch(&source.splits[pending.index])).await.unwrap();
+        stager.finish().await.unwrap();
+        // Somebody else takes over in the middle.
+        if pending.index == 77 {
+            coordinator.commit(false).await.unwrap();
+            coordinator = open(&store).await.unwrap();
+            let generation = coordinator.resume().await.unwrap().unwrap();
+            assert_eq!(generation.splits().len(), 100);
+            assert_eq!(coordinator.pending().await.unwrap().len(), 22);
+        } else if pending.index > 0 {
+            coordinator.commit(false).await.unwrap();
+        }
+    }
+    let ours = |folder: &str| format!("_tidegate/tidegate~p~numbers/{folder}");
+    assert!(list(&store, &ours("receipts")).await.len() <= 1, "what is committed needs no receipt");
+    let mut sizes = Vec::new();
+    for path in list(&store, &ours("intents")).await {
+        sizes.push(store.head(&path).await.unwrap().size);
+    }
+    let (whole, changed) = (sizes.iter().max().unwrap(), sizes.last().unwrap());
+    assert!(changed * 4 < *whole, "{sizes:?}");
+    coordinator.commit(true).await.unwrap();
+    assert_eq!(ids(&store).await, (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_rest_of_a_generation_can_be_read_for_another_schema() {
+    let store = memory();
+    interrupted(&store).await;
+    let wider = Arc::new(arrow::datatypes::Schema::new(
+        schema()
+            .fields()
+            .iter()
+            .cloned()
+            .chain([Arc::new(arrow::datatypes::Field::new("more", arrow::datatypes::DataType::Utf8, true))])
+            .collect::<Vec<_>>(),
+    ));
+    // Nothing is committed: there is nothing to keep.
+    let mut coordinator = open(&copy(&store).await).await.unwrap();
+    coordinator.resume().await.unwrap().unwrap();
+    assert!(coordinator.revise(&wider).await.unwrap().is_none());
+
+    let mut coordinator = open(&store).await.unwrap();
+    coordinator.resume().await.unwrap().unwrap();
+    coordinator.commit(false).await.unwrap().unwrap();
+    let revised = coordinator.revise(&wider).await.unwrap().unwrap();
+    assert_eq!(revised.schema().fields(), wider.fields());
+    drop(coordinator);
+    let mut coordinator = open(&store).await.unwrap();
+    assert_eq!(coordinator.resume().await.unwrap().unwrap().id(), revised.id());
+    let pending = coordinator.pending().await.unwrap();
+    assert_eq!(pending[0].from.as_deref(), Some(&b"5"[..]), "what is committed is not read again");
+    for pending in pending {
+        let stager = coordinator.stage().unwrap().open(pending.index, pending.follows.as_deref());
+        stager.finish().await.unwrap();
+    }
+    coordinator.commit(true).await.unwrap();
+    assert_eq!(ids(&store).await, NUMBERS[0]);
+    // Whoever comes next clears the first plan away, and nothing that is committed with it.
+    open(&store).await.unwrap().resume().await.unwrap();
+    assert!(list(&store, "_tidegate/tidegate~p~numbers/plans").await.is_empty());
+    assert_eq!(ids(&store).await, NUMBERS[0]);
+}
+
+#[tokio::test]
+async fn records_are_kept_as_long_as_the_log() {
+    let store = memory();
+    for id in 1..=125 {
+        Source::incremental(&[&[id]]).run(&store).await.unwrap();
+    }
+    let intents = async || list(&store, "_tidegate/tidegate~p~numbers/intents").await.len();
+    assert_eq!(intents().await, 125);
+    // Another client lets the old part of the log go.
+    for path in list(&store, "_delta_log").await {
+        let version: Option<u64> = path.filename().and_then(|name| name.strip_suffix(".json")?.parse().ok());
+        if version.is_some_and(|version| version < 100) {
+            store.delete(&path).await.unwrap();
+        }
+    }
+    for id in 126..=130 {
+        Source::incremental(&[&[id]]).run(&store).await.unwrap();
+    }
+    assert!((30..=33).contains(&intents().await), "{}", intents().await);
+    assert_eq!(open(&store).await.unwrap().state().high_water.as_deref(), Some("130"));
 }

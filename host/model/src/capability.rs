@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{Code, Fault, Result};
 
 /// The version of the WIT package that this host speaks, major and minor.
-pub const CONTRACT_VERSION: &str = "0.1";
+pub const CONTRACT_VERSION: &str = "0.2";
 
 /// Kinds of things a component can be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ impl Capability {
                         Code::BadConfig,
                         format!("the connector needs `{path}` in its configuration, as text or a number, to say what it wants to reach"),
                     )
-                    .help(format!("add `{path}:` under `extract.config`")));
+                    .help(format!("add `{path}:` to the configuration")));
                 }
             }
             rest = after;

@@ -51,6 +51,11 @@ pub enum WorkerEvent {
         stream: StreamName,
         summary: StreamSummary,
     },
+    /// The run goes on with the other streams, and what this one committed before stays.
+    StreamFailed {
+        stream: StreamName,
+        fault: Fault,
+    },
     /// The answer to `Task::Spec`, `Check`, `Discover` or `Conform`.
     Answer(Answer),
     /// The last event of a run.
@@ -59,7 +64,9 @@ pub enum WorkerEvent {
     },
     /// The last event of a run that failed.
     Failed {
+        /// The first one, where several streams failed.
         fault: Fault,
+        /// If the run came so far that its streams were worked on.
         summary: Option<RunSummary>,
     },
 }
@@ -67,10 +74,27 @@ pub enum WorkerEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "value")]
 pub enum Answer {
-    Spec { config_schema: Value, secrets: Vec<String> },
+    Spec {
+        /// As the component gives it: a JSON Schema.
+        config_schema: Value,
+        /// The same, in words for people.
+        config: Vec<ConfigKey>,
+        secrets: Vec<String>,
+    },
     Checked,
     Streams(Vec<StreamInfo>),
     Conformance(Vec<Conformance>),
+}
+
+/// A key of a connector's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigKey {
+    pub name: String,
+    /// What its value is, such as `string`, or the words to choose from.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub required: bool,
+    pub description: String,
 }
 
 /// One case of the conformance suite.
@@ -87,14 +111,22 @@ pub struct Conformance {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamInfo {
     pub name: String,
-    /// Name, Arrow type in its own notation, nullable.
-    pub columns: Vec<(String, String, bool)>,
+    pub columns: Vec<Column>,
     pub modes: Vec<String>,
     pub key: Vec<String>,
     pub cursors: Vec<String>,
     pub estimated_rows: Option<u64>,
     pub estimated_bytes: Option<u64>,
     pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    /// An Arrow type, as Arrow's documentation writes it, such as `timestamp[us]`.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    pub nullable: bool,
 }
 
 impl StreamInfo {
@@ -106,7 +138,7 @@ impl StreamInfo {
             return Err(fault(format!("cannot be read with mode `{mode}`"))
                 .help(format!("write one of: {}", self.modes.join(", "))));
         }
-        let columns: Vec<&str> = self.columns.iter().map(|(name, ..)| name.as_str()).collect();
+        let columns: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
         let absent = |column: &str| !columns.contains(&column);
         if let Some(cursor) = cursor.filter(|cursor| absent(cursor)) {
             let cursors = self.cursors.iter().map(String::as_str);
@@ -132,9 +164,11 @@ pub struct StreamSummary {
     /// Of Arrow memory, before encoding.
     pub bytes: u64,
     pub rejected: u64,
-    /// Rows the source sent whose cursor is at or below the mark of the last generation: they count as loaded
-    /// and are left out.
+    /// Rows the source sent that lie further back than the mark less the lookback: they count as loaded and
+    /// are left out.
     pub skipped: u64,
+    /// Rows the source sent again that were recognised and left out.
+    pub recognised: u64,
     pub files: u64,
     pub commits: u64,
     pub columns: u64,
@@ -175,7 +209,10 @@ impl Counters {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSummary {
+    /// Since somebody pressed Enter, as all times here: the start of both processes is in it, and the time
+    /// somebody took to answer a question is not.
     pub milliseconds: u64,
+    /// Committed, by the streams that were brought up to date.
     pub rows: u64,
     pub bytes: u64,
     /// Of the worker process: resident bytes at its largest.
@@ -183,7 +220,7 @@ pub struct RunSummary {
     pub cpu_microseconds: u64,
     /// Of all sandboxed instances.
     pub sandbox: Counters,
-    /// Time until the first row arrived from the component.
+    /// Until the first row arrived from the component.
     pub first_row_milliseconds: Option<u64>,
 }
 
@@ -193,7 +230,8 @@ mod tests {
 
     #[test]
     fn what_a_stream_does_not_have_is_said_with_what_it_has() {
-        let column = |name: &str| (name.to_owned(), "Int64".to_owned(), true);
+        let column =
+            |name: &str| Column { name: name.to_owned(), data_type: "int64".to_owned(), nullable: true };
         let stream = StreamInfo {
             name: "weather".into(),
             columns: vec![column("year"), column("time_hour")],

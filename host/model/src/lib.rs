@@ -9,6 +9,7 @@ mod capability;
 mod code;
 mod event;
 mod fault;
+mod lookback;
 mod name;
 mod order;
 mod pipeline;
@@ -18,14 +19,17 @@ mod yaml;
 
 pub use capability::{CONTRACT_VERSION, Capability, CapabilityKind, Manifest, Permission, World};
 pub use code::{Code, Exit};
-pub use event::{Answer, Conformance, Counters, RunSummary, StreamInfo, StreamSummary, WorkerEvent};
+pub use event::{
+    Answer, Column, ConfigKey, Conformance, Counters, RunSummary, StreamInfo, StreamSummary, WorkerEvent,
+};
 pub use fault::{Domain, Fault, Place, Result, Retry};
-pub use name::{ApplicationId, PipelineName, RunId, StreamName};
-pub use order::{ComponentRef, RunTask, SinkOrder, StreamOrder, Task, WorkOrder, short_digest};
+pub use lookback::Lookback;
+pub use name::{ApplicationId, PipelineName, RunId, StreamName, check_connector_name};
+pub use order::{ComponentRef, Document, RunTask, SinkOrder, StreamOrder, Task, WorkOrder, short_digest};
 pub use pipeline::{
     Change, CommitEvery, ConnectorRequirement, Extract, Ingest, Limits, Mode, Pipeline, SchemaChange,
     SinkKind, StreamSpec, WriteMode,
 };
 pub use reject::Reject;
 pub use text::{list, nearest, suggestion, tame};
-pub use yaml::from_yaml;
+pub use yaml::{from_yaml, place_of_key};

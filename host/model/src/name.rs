@@ -90,6 +90,18 @@ name!(
     }
 );
 
+/// Refuses, in words, what no connector can be called: in its own request, before the `@` in a pipeline, as a
+/// new project.
+pub fn check_connector_name(text: &str) -> Result<(), &'static str> {
+    let starts = text.starts_with(|first: char| first.is_ascii_lowercase());
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if starts && text.len() <= 63 && text.chars().all(plain) {
+        Ok(())
+    } else {
+        Err("a connector's name is 1 to 63 lower-case letters, digits and `-`, starting with a letter")
+    }
+}
+
 /// Names a pipeline's stream in the sink's own transactions and in paths: `tidegate~flights~weather`. Two
 /// different pairs never give the same text: what is not a letter, digit, `-`, `_` or `.` is percent-encoded,
 /// `~` included.
@@ -143,6 +155,18 @@ mod tests {
         }
         for bad in ["", "-x", "Flights", "a b", &"x".repeat(64)] {
             assert!(PipelineName::new(bad).is_err(), "{bad:?}");
+            assert!(check_connector_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_connector_s_name_does_for_a_pipeline_and_a_package_too() {
+        for good in ["files", "my-pages-2", "a-", &"x".repeat(63)] {
+            assert_eq!(check_connector_name(good), Ok(()));
+            assert!(PipelineName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["my_pages", "2files", "a\nb", "é"] {
+            assert!(check_connector_name(bad).is_err(), "{bad:?}");
         }
     }
 }

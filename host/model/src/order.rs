@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    CommitEvery, Limits, Mode, Permission, PipelineName, RunId, SchemaChange, SinkKind, StreamName, WriteMode,
+    CommitEvery, Fault, Limits, Lookback, Mode, Permission, PipelineName, RunId, SchemaChange, SinkKind,
+    StreamName, WriteMode, place_of_key,
 };
 
 /// One piece of work for one worker process, with all that it may need to know.
@@ -15,9 +17,14 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct WorkOrder {
     pub run: RunId,
+    /// When somebody pressed Enter, by the clock that all processes of this machine share: the times that a
+    /// run tells of itself count from here.
+    pub began: Duration,
     pub pipeline: PipelineName,
     pub component: ComponentRef,
     pub config: Value,
+    /// Where somebody wrote the configuration.
+    pub document: Option<Document>,
     /// Requested and granted and below the ceiling: what the component may do.
     pub permissions: Vec<Permission>,
     /// All that the request resolves to for this configuration, granted or not: it says which source is
@@ -29,6 +36,28 @@ pub struct WorkOrder {
     /// Where the platform keeps its own files: `.tidegate`.
     pub data_dir: PathBuf,
     pub task: Task,
+}
+
+/// A text that people write, kept so that a mistake found in it later can be told with its line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// As whoever typed the command named it.
+    pub file: String,
+    /// YAML.
+    pub text: String,
+    /// The keys that lead to the connector's configuration; none where that is all of the document.
+    pub config: Vec<String>,
+}
+
+impl Document {
+    /// The fault, with the place of a key of the configuration, or of the nearest key above it that there is.
+    #[must_use]
+    pub fn blame(&self, key: &[&str], fault: Fault) -> Fault {
+        let path: Vec<&str> = self.config.iter().map(String::as_str).chain(key.iter().copied()).collect();
+        let (line, column) = place_of_key(&self.text, &path).unzip();
+        fault.at(&self.file, line, column)
+    }
 }
 
 /// A component by content. Whoever opens the path checks the digest.
@@ -49,7 +78,7 @@ pub fn short_digest(digest: &str) -> &str {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
-    /// What the component says of its configuration and secrets.
+    /// What the component says of its configuration and secrets. Needs no permission.
     Spec,
     /// Can the source be reached?
     Check,
@@ -72,6 +101,7 @@ pub struct RunTask {
 pub struct StreamOrder {
     pub mode: Mode,
     pub cursor: Option<String>,
+    pub lookback: Option<Lookback>,
     pub key: Vec<String>,
 }
 

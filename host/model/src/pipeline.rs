@@ -6,7 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::{Code, Fault, PipelineName, Result, StreamName, from_yaml};
+use crate::{
+    Code, Fault, Lookback, PipelineName, Result, StreamName, check_connector_name, from_yaml, place_of_key,
+};
 
 /// What a pipeline file says, checked as far as that is possible without looking at anything else.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +51,10 @@ pub struct StreamSpec {
     pub mode: Mode,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// How far behind the mark rows are looked for that came late. Rows that the table has already are
+    /// recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookback: Option<Lookback>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<String>,
 }
@@ -83,16 +89,18 @@ impl fmt::Display for Mode {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Memory of one instance, its tables and the batches it holds in the host; default 256 MiB, at most
-    /// [`Limits::MAX_MEMORY`].
+    /// Memory of one instance, its tables and the batches it holds in the host; default 256 MiB, from
+    /// [`Limits::MIN_MEMORY`] to [`Limits::MAX_MEMORY`].
     #[serde(default, deserialize_with = "bytes", skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
-    /// Splits read at once; default one per processor.
+    /// Splits read at once, at least one; default one per processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallelism: Option<u16>,
 }
 
 impl Limits {
+    /// Below this no component does anything: 2 MiB, half of which a Rust component's stack takes.
+    pub const MIN_MEMORY: u64 = 2 << 20;
     /// The most memory that an instance can be given: 512 MiB.
     pub const MAX_MEMORY: u64 = 512 << 20;
 }
@@ -176,37 +184,76 @@ impl Pipeline {
     /// Reads a pipeline file's text. `file` is only for messages.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let pipeline: Self = from_yaml(file, text)?;
-        pipeline.check().map_err(|fault| fault.at(file, None, None))?;
-        Ok(pipeline)
+        match pipeline.mistake() {
+            None => Ok(pipeline),
+            Some((key, fault)) => {
+                let (line, column) = place_of_key(text, &key).unzip();
+                Err(fault.at(file, line, column))
+            }
+        }
     }
 
-    fn check(&self) -> Result<()> {
+    /// What each key may say and all together may not: the fault, and the keys that lead to it.
+    fn mistake(&self) -> Option<(Vec<&str>, Fault)> {
+        let fault = |message: String| Fault::user(Code::BadPipeline, message);
         if self.extract.streams.is_empty() {
-            return Err(Fault::user(Code::BadPipeline, "`extract.streams` names no stream")
-                .help("write `streams: { any: {} }`, and `tidegate discover` lists what the source has"));
+            let fault = fault("`extract.streams` names no stream".to_owned())
+                .help("write `streams: { any: {} }`, and `tidegate discover` lists what the source has");
+            return Some((vec!["extract", "streams"], fault));
         }
-        if self.extract.limits.memory.is_some_and(|memory| memory > Limits::MAX_MEMORY) {
-            let most = Limits::MAX_MEMORY >> 20;
-            return Err(Fault::user(Code::BadPipeline, format!("`memory` is at most {most}MiB"))
-                .help(format!("write `limits: {{ memory: {most}MiB }}` or less")));
+        if let Some((key, fault)) = self.extract.limits.mistake() {
+            return Some((vec!["extract", "limits", key], fault));
         }
         for (name, stream) in &self.extract.streams {
+            let at = |key| vec!["extract", "streams", name.as_str(), key];
             if stream.mode == Mode::Full && stream.cursor.is_some() {
-                return Err(Fault::user(
-                    Code::BadPipeline,
-                    format!("stream `{name}` has a cursor, but mode `full` reads everything every time"),
-                )
-                .help("write `mode: incremental`, or drop `cursor`"));
+                let fault = fault(format!(
+                    "stream `{name}` has a cursor, but mode `full` reads everything every time"
+                ))
+                .help("write `mode: incremental`, or drop `cursor`");
+                return Some((at("cursor"), fault));
+            }
+            if stream.lookback.is_some() && stream.cursor.is_none() {
+                let fault =
+                    fault(format!("stream `{name}` has a `lookback`, but no cursor that it is measured on"))
+                        .help("write `cursor: COLUMN`, or drop `lookback`");
+                return Some((at("lookback"), fault));
             }
             if stream.mode == Mode::Incremental && self.ingest.write == WriteMode::Replace {
-                return Err(Fault::user(
-                    Code::BadPipeline,
-                    format!("stream `{name}` is read incrementally, but `write: replace` would throw away what earlier runs read"),
-                )
-                .help("write `write: append`, or `mode: full`"));
+                let fault = fault(format!(
+                    "stream `{name}` is read incrementally, but `write: replace` would throw away what earlier runs read"
+                ))
+                .help("write `write: append`, or `mode: full`");
+                return Some((at("mode"), fault));
             }
         }
-        Ok(())
+        None
+    }
+}
+
+impl Limits {
+    /// The key that says something impossible, and the fault.
+    fn mistake(&self) -> Option<(&'static str, Fault)> {
+        let (least, most) = (Self::MIN_MEMORY >> 20, Self::MAX_MEMORY >> 20);
+        let memory = |message: String, mend: String| {
+            Some(("memory", Fault::user(Code::BadPipeline, message).help(mend)))
+        };
+        match self.memory {
+            Some(bytes) if bytes < Self::MIN_MEMORY => memory(
+                format!("`memory` is too little for any connector: the least is {least}MiB"),
+                "write `limits: { memory: 64MiB }`, or drop `memory`: then it is 256MiB".to_owned(),
+            ),
+            Some(bytes) if bytes > Self::MAX_MEMORY => memory(
+                format!("`memory` is at most {most}MiB"),
+                format!("write `limits: {{ memory: {most}MiB }}` or less"),
+            ),
+            _ if self.parallelism == Some(0) => Some((
+                "parallelism",
+                Fault::user(Code::BadPipeline, "`parallelism` is at least 1: with 0 nothing would be read")
+                    .help("write `parallelism: 1` or more, or drop it: then it is one per processor"),
+            )),
+            _ => None,
+        }
     }
 }
 
@@ -218,8 +265,7 @@ impl TryFrom<String> for ConnectorRequirement {
             return Ok(Self::File(text));
         }
         let (name, version) = text.split_once('@').unwrap_or((&text, "*"));
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if name.is_empty() || !name.chars().all(plain) {
+        if check_connector_name(name).is_err() {
             return Err(format!(
                 "`{text}` is not a connector: write NAME@VERSION, such as `files@0.1`, or a path that ends in `.wasm`"
             ));
@@ -319,12 +365,27 @@ ingest:
             (
                 "mode: incremental",
                 "mode: full",
-                "TG0106: stream `weather` has a cursor, but mode `full` reads everything every time (p.yaml); write `mode: incremental`, or drop `cursor`",
+                "TG0106: stream `weather` has a cursor, but mode `full` reads everything every time (p.yaml:6:28); write `mode: incremental`, or drop `cursor`",
+            ),
+            (
+                "sink: delta",
+                "sink: delta\n  write: replace",
+                "TG0106: stream `weather` is read incrementally, but `write: replace` would throw away what earlier runs read (p.yaml:6:16); write `write: append`, or `mode: full`",
+            ),
+            (
+                "memory: 64MiB",
+                "memory: 64MiB, parallelism: 0",
+                "TG0106: `parallelism` is at least 1: with 0 nothing would be read (p.yaml:7:28); write `parallelism: 1` or more, or drop it: then it is one per processor",
+            ),
+            (
+                "memory: 64MiB",
+                "memory: 1MiB",
+                "TG0106: `memory` is too little for any connector: the least is 2MiB (p.yaml:7:13); write `limits: { memory: 64MiB }`, or drop `memory`: then it is 256MiB",
             ),
             (
                 "memory: 64MiB",
                 "memory: 1GiB",
-                "TG0106: `memory` is at most 512MiB (p.yaml); write `limits: { memory: 512MiB }` or less",
+                "TG0106: `memory` is at most 512MiB (p.yaml:7:13); write `limits: { memory: 512MiB }` or less",
             ),
         ] {
             assert_eq!(complaint(from, to), expected);

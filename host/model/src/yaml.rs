@@ -1,7 +1,11 @@
 //! Reading the files people write, so that a mistake is told with its line and what was probably meant.
 
-use serde::de::DeserializeOwned;
-use serde_saphyr::Error;
+use std::cell::Cell;
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde_saphyr::{Error, Location, Spanned, with_deserializer_from_str};
 
 use crate::{Code, Fault, Result, suggestion};
 
@@ -34,4 +38,76 @@ fn one_line(error: &Error) -> String {
     let first = text.lines().next().unwrap_or_default();
     let first = first.split(" at line ").next().unwrap_or(first);
     first.trim_start_matches("error: ").to_owned()
+}
+
+/// Line and column, from 1, of the key that a path of keys leads to, or of the last one on the way that is
+/// there.
+pub fn place_of_key(text: &str, path: &[&str]) -> Option<(u64, u64)> {
+    let found = Cell::new(None);
+    // What ends the search early ends it with a fault, and what was found until then counts.
+    let _ = with_deserializer_from_str(text, |yaml| Search { path, found: &found }.deserialize(yaml));
+    found.get().map(|at: Location| (at.line(), at.column()))
+}
+
+struct Search<'a> {
+    path: &'a [&'a str],
+    found: &'a Cell<Option<Location>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Search<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Search<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("keys")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Some((wanted, rest)) = self.path.split_first() else { return Ok(()) };
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            if key.value == *wanted {
+                self.found.set(Some(key.referenced));
+                return map.next_value_seed(Search { path: rest, found: self.found });
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_where_it_was_written() {
+        let text = "\
+pipeline: flights
+extract:
+  config: { location: ./data, \"null_tokens\": [a, b] }
+  streams:
+    weather:
+      mode: full
+";
+        for (path, expected) in [
+            (&["extract", "config", "location"][..], Some((3, 13))),
+            (&["extract", "config", "null_tokens"], Some((3, 31))),
+            (&["extract", "streams", "weather", "mode"], Some((6, 7))),
+            // The nearest above: there is no such key, or it lies in a list.
+            (&["extract", "streams", "wether"], Some((4, 3))),
+            (&["extract", "config", "null_tokens", "x"], Some((3, 31))),
+            (&["ingest"], None),
+            (&[], None),
+        ] {
+            assert_eq!(place_of_key(text, path), expected, "{path:?}");
+        }
+        assert_eq!(place_of_key("a: [", &["b"]), None);
+    }
 }

@@ -18,7 +18,7 @@ pub(crate) const PRIVATE: &str = "private network";
 
 /// Looks at the address itself. An address that carries another one (IPv4-mapped, 6to4, NAT64 and such) is
 /// special whatever it carries: no name of the open internet resolves to one.
-pub fn classify(ip: IpAddr) -> Address {
+pub(crate) fn classify(ip: IpAddr) -> Address {
     let special = match ip {
         IpAddr::V4(ip) => special_v4(ip),
         IpAddr::V6(ip) => special_v6(ip),

@@ -26,18 +26,8 @@ impl Ceiling {
         Self { kinds: CapabilityKind::ALL.into(), local_files: true, loopback: true, private_networks: false }
     }
 
-    /// What a server that many people share starts with: nothing of the machine or the network it stands in.
-    pub fn strict() -> Self {
-        Self {
-            kinds: CapabilityKind::ALL.into(),
-            local_files: false,
-            loopback: false,
-            private_networks: false,
-        }
-    }
-
     /// Why this cannot be granted; `None` when it can. What is not understood cannot.
-    pub fn refuses(&self, permission: &Permission) -> Option<String> {
+    pub(crate) fn refuses(&self, permission: &Permission) -> Option<String> {
         let kind = permission.kind;
         if !self.kinds.contains(&kind) {
             return Some(format!("`{kind}` is not allowed here"));
@@ -83,9 +73,9 @@ mod tests {
 
     #[test]
     fn what_can_be_granted() {
-        let strict = Ceiling::strict();
         let developer = Ceiling::developer();
-        let private = Ceiling { private_networks: true, ..Ceiling::strict() };
+        let strict = Ceiling { local_files: false, loopback: false, ..Ceiling::developer() };
+        let private = Ceiling { private_networks: true, ..strict.clone() };
         let nothing = Ceiling { kinds: BTreeSet::new(), ..Ceiling::developer() };
         for (kind, target, ceiling, expected) in [
             ("files", "./data", &developer, ""),

@@ -59,7 +59,7 @@ impl Grant {
     }
 
     /// The grant as an entry of the list in `grants.yaml`, ready to be pasted at its end.
-    pub fn to_yaml(&self) -> String {
+    pub(crate) fn to_yaml(&self) -> String {
         let mut text = format!("  - pipeline: {}\n", scalar(self.pipeline.as_str()));
         let mut line = |key: &str, value: &str| {
             // Writing to a text cannot fail.
@@ -145,7 +145,7 @@ impl Grants {
 
     /// The digest that this connector had when it was last granted something for this pipeline, when that was
     /// another one.
-    pub fn changed_from(&self, pipeline: &PipelineName, component: &ComponentRef) -> Option<&str> {
+    pub(crate) fn changed_from(&self, pipeline: &PipelineName, component: &ComponentRef) -> Option<&str> {
         let of_name = |grant: &&Grant| grant.pipeline == *pipeline && grant.name() == component.name;
         let last = self.list.iter().rfind(of_name)?;
         let known = self.list.iter().any(|grant| grant.is_for(pipeline, &component.digest));

@@ -22,7 +22,7 @@ mod review;
 mod vocabulary;
 mod yaml;
 
-pub use address::{Address, classify};
+pub use address::Address;
 pub use audit::{Audit, AuditRecord, Decision};
 pub use authorizer::Authorizer;
 pub use ceiling::Ceiling;

@@ -24,6 +24,7 @@ fn permission(text: &str) -> Permission {
 fn order(data_dir: &Path, permissions: &[&str], task: Task) -> WorkOrder {
     WorkOrder {
         run: RunId::new("run-1").unwrap(),
+        began: std::time::Duration::ZERO,
         pipeline: pipeline("flights"),
         component: ComponentRef {
             name: "files".into(),
@@ -32,6 +33,7 @@ fn order(data_dir: &Path, permissions: &[&str], task: Task) -> WorkOrder {
             path: "files.wasm".into(),
         },
         config: serde_json::json!({}),
+        document: None,
         permissions: permissions.iter().map(|text| permission(text)).collect(),
         limits: Limits::default(),
         base: ".".into(),
@@ -42,7 +44,8 @@ fn order(data_dir: &Path, permissions: &[&str], task: Task) -> WorkOrder {
 }
 
 fn run_task() -> Task {
-    let stream = StreamOrder { mode: tidegate_model::Mode::Full, cursor: None, key: Vec::new() };
+    let stream =
+        StreamOrder { mode: tidegate_model::Mode::Full, cursor: None, lookback: None, key: Vec::new() };
     Task::Run(RunTask {
         streams: [(StreamName::new("weather").unwrap(), stream)].into(),
         sink: SinkOrder {
@@ -181,12 +184,13 @@ fn the_operator_does_what_people_do_below_the_ceiling() {
         digest: "sha256:ab".into(),
         permission: permission(text),
     };
+    let no_files = || Ceiling { local_files: false, ..Ceiling::developer() };
     for (ceiling, action, resource, expected) in [
         (Ceiling::developer(), Action::GrantAdd, grant("files ./data"), ""),
         (Ceiling::developer(), Action::GrantAdd, grant("http http://localhost"), ""),
         (Ceiling::developer(), Action::GrantAdd, grant("http http://169.254.169.254"), "TG0302"),
-        (Ceiling::strict(), Action::GrantAdd, grant("files ./data"), "TG0302"),
-        (Ceiling::strict(), Action::GrantRevoke, grant("files ./data"), ""),
+        (no_files(), Action::GrantAdd, grant("files ./data"), "TG0302"),
+        (no_files(), Action::GrantRevoke, grant("files ./data"), ""),
         (Ceiling::developer(), Action::RunStart, Resource::Pipeline(pipeline("flights")), ""),
         (Ceiling::developer(), Action::StateReset, stream("flights", "weather"), ""),
         (Ceiling::developer(), Action::StateWrite, stream("flights", "weather"), "TG0301"),

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use tidegate_model::{Capability, CapabilityKind, ComponentRef, Manifest, Permission, PipelineName, World};
+use tidegate_model::{CapabilityKind, ComponentRef, Manifest, Permission, PipelineName};
 use tidegate_permission::{Ceiling, Grant, Grants, Principal, Review};
 
 fn component(digit: &str) -> ComponentRef {
@@ -21,34 +21,16 @@ fn pipeline() -> PipelineName {
 }
 
 fn manifest() -> Manifest {
-    let capability = |id: &str, kind, target: Option<&str>, required, reason: &str| Capability {
-        id: id.into(),
-        kind,
-        target: target.map(str::to_owned),
-        required,
-        reason: reason.into(),
-    };
-    Manifest {
-        contract: "0.1".into(),
-        name: "files".into(),
-        version: semver::Version::new(0, 1, 0),
-        world: World::Extractor,
-        title: String::new(),
-        description: String::new(),
-        publisher: String::new(),
-        license: String::new(),
-        capabilities: vec![
-            capability(
-                "source",
-                CapabilityKind::Files,
-                Some("{config.location}"),
-                true,
-                "reads the files you point it at",
-            ),
-            capability("kernels", CapabilityKind::Decode, None, false, "reads faster\x1b[2J"),
-            capability("hook", CapabilityKind::Http, Some("{config.hook}"), false, "tells a hook"),
+    serde_json::from_value(json!({
+        "contract": "0.2", "name": "files", "version": "0.1.0", "world": "extractor",
+        "capabilities": [
+            { "id": "source", "kind": "files", "target": "{config.location}", "required": true,
+              "reason": "reads the files you point it at" },
+            { "id": "kernels", "kind": "decode", "reason": "reads faster\u{1b}[2J" },
+            { "id": "hook", "kind": "http", "target": "{config.hook}", "reason": "tells a hook" },
         ],
-    }
+    }))
+    .unwrap()
 }
 
 fn review(grants: &Grants, config: &serde_json::Value, digit: &str) -> Review {

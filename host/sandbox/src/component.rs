@@ -83,7 +83,7 @@ pub struct Sandbox {
 /// A component, verified and compiled. Cheap to clone.
 #[derive(Clone)]
 pub struct Component {
-    inspection: Arc<Inspection>,
+    manifest: Arc<Manifest>,
     pre: ExtractorPre<Guest>,
     settings: Arc<Settings>,
     from_cache: bool,
@@ -114,8 +114,8 @@ impl Sandbox {
             (wasm, kept.join().ok().flatten())
         });
         let wasm = wasm?;
-        let inspection = Inspection::read(&wasm, component.digest.clone())?;
-        if inspection.manifest.world != World::Extractor {
+        let manifest = Inspection::read(&wasm, component.digest.clone())?.manifest;
+        if manifest.world != World::Extractor {
             return Err(Fault::user(
                 Code::WrongContract,
                 format!("`{}` is not an extractor", component.name),
@@ -132,7 +132,7 @@ impl Sandbox {
                 format!("`{}` does not fit the contract of this version: {error:#}", component.name),
             )
         })?;
-        Ok(Component { inspection: Arc::new(inspection), pre, settings: self.settings.clone(), from_cache })
+        Ok(Component { manifest: Arc::new(manifest), pre, settings: self.settings.clone(), from_cache })
     }
 
     /// Where the code of the component with this digest is kept.
@@ -174,11 +174,7 @@ impl Sandbox {
 
 impl Component {
     pub fn manifest(&self) -> &Manifest {
-        &self.inspection.manifest
-    }
-
-    pub fn inspection(&self) -> &Inspection {
-        &self.inspection
+        &self.manifest
     }
 
     /// Whether it did not have to be compiled.

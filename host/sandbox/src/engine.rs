@@ -3,10 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use tidegate_model::{Code, Fault, Result};
+use tidegate_model::{Code, Fault, Limits, Result};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
-
-use crate::guest::MAX_MEMORY;
 
 /// How often a running guest gives way.
 const TICK: Duration = Duration::from_millis(10);
@@ -91,7 +89,7 @@ fn pool(instances: u32) -> InstanceAllocationStrategy {
         .max_core_instances_per_component(8)
         .max_memories_per_component(1)
         .max_tables_per_component(8)
-        .max_memory_size(usize::try_from(MAX_MEMORY).unwrap_or(usize::MAX))
+        .max_memory_size(usize::try_from(Limits::MAX_MEMORY).unwrap_or(usize::MAX))
         .table_elements(100_000)
         .max_unused_warm_slots(4);
     InstanceAllocationStrategy::Pooling(pool)

@@ -19,8 +19,6 @@ use crate::refusal::{Asked, Refusal};
 
 /// Bytes of memory one instance may hold when nobody says otherwise.
 pub const DEFAULT_MEMORY: u64 = 256 << 20;
-/// The most that anybody may ask for.
-pub const MAX_MEMORY: u64 = 512 << 20;
 
 /// In whose name a component runs, and with what.
 #[derive(Clone)]
@@ -68,7 +66,7 @@ impl Surroundings {
     }
 
     pub(crate) fn memory(&self) -> u64 {
-        self.setup.limits.memory.unwrap_or(DEFAULT_MEMORY).min(MAX_MEMORY)
+        self.setup.limits.memory.unwrap_or(DEFAULT_MEMORY).min(Limits::MAX_MEMORY)
     }
 }
 
@@ -143,7 +141,7 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(limit: u64) -> Self {
         let counts = wasmtime::StoreLimitsBuilder::new().instances(16).memories(2).tables(16).build();
-        Self { ledger: Ledger::new(limit.min(MAX_MEMORY)), counts, last: 0 }
+        Self { ledger: Ledger::new(limit.min(Limits::MAX_MEMORY)), counts, last: 0 }
     }
 
     fn grow(&mut self, current: usize, desired: usize, width: usize) -> bool {

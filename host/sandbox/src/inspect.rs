@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
-use tidegate_model::{CONTRACT_VERSION, CapabilityKind, Code, Fault, Manifest, Result, World, tame};
+use tidegate_model::{
+    CONTRACT_VERSION, CapabilityKind, Code, Fault, Manifest, Result, World, check_connector_name, tame,
+};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 use crate::component::digest;
@@ -13,7 +15,6 @@ use crate::wasi;
 const MAX_SIZE: usize = 64 << 20;
 const SECTION: &str = "tidegate:request";
 const MAX_REQUEST: usize = 64 << 10;
-const MAX_NAME: usize = 63;
 const PACKAGE: &str = "tidegate:connector/";
 /// Interfaces of the contract that need no permission: they give nothing but a way to answer.
 const FREE: &[&str] = &["types", "bytes", "batches", "output", "log"];
@@ -22,14 +23,14 @@ const FREE: &[&str] = &["types", "bytes", "batches", "output", "log"];
 #[derive(Debug, Clone)]
 pub struct Inspection {
     pub manifest: Manifest,
-    /// With their versions, such as `tidegate:connector/files@0.1.0`.
+    /// With their versions, such as `tidegate:connector/files@0.2.0`.
     pub imports: Vec<String>,
     pub exports: Vec<String>,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
     /// In bytes.
     pub size: u64,
-    /// The contract's version that the component was built for, such as `0.1.0`.
+    /// The contract's version that the component was built for, such as `0.2.0`.
     pub contract: String,
 }
 
@@ -154,14 +155,11 @@ fn check_words(manifest: &Manifest) -> Result<()> {
     let bad =
         |why: String| Fault::user(Code::BadRequest, format!("the component's capability request: {why}"));
     let Manifest { name, title, description, publisher, license, capabilities, .. } = manifest;
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
-        return Err(bad(format!(
-            "its name `{}` is not 1 to {MAX_NAME} lower-case letters, digits and dashes",
-            clipped(&name.escape_debug().to_string(), 200)
-        ))
-        .help("give it another with `name:` in the SDK's `export_extractor!`"));
-    }
+    check_connector_name(name).map_err(|rule| {
+        let name = clipped(&name.escape_debug().to_string(), 200);
+        bad(format!("`{name}` cannot be its name: {rule}"))
+            .help("give it another with `name:` in the SDK's `export_extractor!`")
+    })?;
     let own =
         [("title", title), ("description", description), ("publisher", publisher), ("license", license)];
     let asked = capabilities.iter().flat_map(|capability| {
@@ -187,7 +185,7 @@ fn wrong_contract(theirs: &str) -> Fault {
     .help("build it with the SDK of this version")
 }
 
-/// `tidegate:connector/files@0.1.0` is `files` of version `0.1.0`.
+/// `tidegate:connector/files@0.2.0` is `files` of version `0.2.0`.
 fn ours(name: &str) -> Option<(&str, &str)> {
     let rest = name.strip_prefix(PACKAGE)?;
     Some(rest.split_once('@').unwrap_or((rest, "")))
@@ -292,7 +290,7 @@ mod tests {
         };
         assert_eq!(told("my-files-2", "reads files"), "my-files-2");
         for name in ["", "Files", "a b", "a\nok: granted", "é", &"a".repeat(64)] {
-            assert!(told(name, "x").contains("lower-case letters"), "{name}");
+            assert!(told(name, "x").contains("cannot be its name"), "{name}");
         }
         for reason in ["x\n\nIt asks for nothing else.", "x\u{1b}[2J", "\u{202e}x"] {
             assert!(told("files", reason).contains("a reason must be one line"), "{reason:?}");

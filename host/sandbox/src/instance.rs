@@ -118,11 +118,6 @@ impl Instance {
         self.watch.usage.clone()
     }
 
-    /// What it printed on standard output and standard error, at most 64 KiB each.
-    pub fn printed(&self) -> String {
-        self.watch.printed.all()
-    }
-
     pub async fn spec(&mut self) -> Result<extraction::ConnectorSpec> {
         let extraction = self.world.tidegate_connector_extraction();
         let call = async { extraction.call_spec(&mut self.store).await.map(Ok) };
@@ -215,6 +210,10 @@ impl Watch {
             Ok(told) => {
                 self.alive = true;
                 told.map_err(|fault| {
+                    if fault.code == "limit" && self.usage.ledger.was_exceeded() {
+                        // It passes on what it was told; said at first hand, it comes with what helps.
+                        return self.usage.ledger.exceeded();
+                    }
                     let denial = self.denial.lock().unwrap_or_else(|broken| broken.into_inner());
                     from_guest(export, &fault, denial.as_ref())
                 })

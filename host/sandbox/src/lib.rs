@@ -33,7 +33,7 @@ mod weight;
 
 pub use bindings::extraction::{ConnectorSpec, Mode, Modes, Plan, Request, SecretSlot, Split, Stream};
 pub use component::{Compiler, Component, Sandbox, Settings, compile_main, digest};
-pub use guest::{DEFAULT_MEMORY, MAX_MEMORY, Setup, Surroundings};
+pub use guest::{DEFAULT_MEMORY, Setup, Surroundings};
 pub use inspect::{Inspection, inspect};
 pub use instance::{Instance, Reopening, SessionHandle, Usage};
 pub use log::LogLine;

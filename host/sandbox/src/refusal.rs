@@ -1,7 +1,6 @@
 //! Faults on their way between a guest and the host.
 
 use tidegate_model::{Code, Domain, Fault, Retry};
-
 use wasmtime::component::ResourceTableError;
 
 use crate::bindings::types;

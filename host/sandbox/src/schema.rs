@@ -8,6 +8,7 @@ use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, FieldRef, Fields, IntervalUnit,
     Schema, SchemaRef, TimeUnit,
 };
+use tidegate_decode::type_name;
 use tidegate_model::{Code, Fault, Result};
 
 use crate::bindings::types as wit;
@@ -308,8 +309,13 @@ fn to_type(field: &Field) -> Result<(wit::DataType, Vec<FieldRef>)> {
         TimeUnit::Microsecond => wit::TimeUnit::Microsecond,
         TimeUnit::Nanosecond => wit::TimeUnit::Nanosecond,
     };
-    let unsupported =
-        || bad(format!("field `{}`: {} has no place in the contract", field.name(), field.data_type()));
+    let unsupported = || {
+        bad(format!(
+            "field `{}`: {} has no place in the contract",
+            field.name(),
+            type_name(field.data_type())
+        ))
+    };
     let size = |size: i32| u32::try_from(size).map_err(|_| unsupported());
     let plain = match field.data_type() {
         DataType::List(child) => return Ok((wit::DataType::List, vec![child.clone()])),

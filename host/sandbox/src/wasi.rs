@@ -1,5 +1,6 @@
 //! What a language's standard library insists on, present and empty: no environment, no arguments, no files,
-//! no input; what is printed is kept for the fault that may follow. Clocks and random numbers are real.
+//! no input; standard output goes nowhere, and standard error is kept for the fault that may follow. Clocks and
+//! random numbers are real.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +16,7 @@ use wasmtime_wasi::{WasiCtx, WasiView};
 use crate::guest::Guest;
 use crate::refusal::clipped;
 
-/// Of standard output and of standard error each.
+/// Bytes of standard error; after those it is closed.
 const MAX_PRINTED: usize = 64 << 10;
 /// Random bytes in one call; more is a trap.
 const MAX_RANDOM: u64 = 64 << 10;
@@ -45,10 +46,9 @@ pub(crate) const INTERFACES: &[&str] = &[
     "wasi:random/insecure-seed",
 ];
 
-/// What a component printed.
+/// What a component complained of.
 #[derive(Clone)]
 pub(crate) struct Printed {
-    out: MemoryOutputPipe,
     err: MemoryOutputPipe,
     /// The last error it logged.
     error: Arc<Mutex<String>>,
@@ -67,23 +67,11 @@ impl Printed {
         let from = words.len().saturating_sub(max);
         String::from_utf8_lossy(&words[from..]).trim().to_owned()
     }
-
-    pub(crate) fn all(&self) -> String {
-        [&self.out, &self.err].map(|pipe| String::from_utf8_lossy(&pipe.contents()).into_owned()).concat()
-    }
 }
 
 pub(crate) fn context() -> (WasiCtx, Printed) {
-    let printed = Printed {
-        out: MemoryOutputPipe::new(MAX_PRINTED),
-        err: MemoryOutputPipe::new(MAX_PRINTED),
-        error: Arc::default(),
-    };
-    let context = WasiCtx::builder()
-        .stdout(printed.out.clone())
-        .stderr(printed.err.clone())
-        .max_random_size(MAX_RANDOM)
-        .build();
+    let printed = Printed { err: MemoryOutputPipe::new(MAX_PRINTED), error: Arc::default() };
+    let context = WasiCtx::builder().stderr(printed.err.clone()).max_random_size(MAX_RANDOM).build();
     (context, printed)
 }
 

@@ -3,28 +3,22 @@
 use serde_json::Value;
 use tidegate_model::{Code, Fault, Manifest, Result, suggestion};
 
-/// A target such as `{config.location}` that no configuration can fill would ask an administrator for something nobody can name.
+use crate::configuration::Shape;
+
+/// A target such as `{config.location}` that no configuration can fill would ask an administrator for
+/// something nobody can name.
 pub fn check(manifest: &Manifest, schema: &Value) -> Result<()> {
     for capability in &manifest.capabilities {
         for path in keys(capability.target.as_deref().unwrap_or_default()) {
-            let mut place = schema;
+            let mut place = Shape::of(schema);
             for key in path.split('.') {
-                let known = resolved(schema, place).get("properties");
-                let Some(next) = known.and_then(|properties| properties.get(key)) else {
-                    let names: Vec<&str> = known
-                        .and_then(Value::as_object)
-                        .map(|properties| properties.keys().map(String::as_str).collect())
-                        .unwrap_or_default();
-                    return Err(Fault::internal(
-                        Code::BadRequest,
-                        format!(
-                            "capability `{}` is for `config.{path}`, and the connector's configuration has no such key",
-                            capability.id
-                        ),
-                    )
-                    .help(suggestion(key, &names)));
-                };
-                place = next;
+                place = place.key(key).ok_or_else(|| {
+                    let message = format!(
+                        "capability `{}` is for `config.{path}`, and the connector's configuration has no such key",
+                        capability.id
+                    );
+                    Fault::internal(Code::BadRequest, message).help(suggestion(key, place.keys()))
+                })?;
             }
         }
     }
@@ -40,15 +34,6 @@ fn keys(target: &str) -> impl Iterator<Item = &str> {
         .filter_map(|(inside, _)| inside.strip_prefix("config."))
 }
 
-/// Follows a `$ref` to the schema's own definitions, once: that is how generators write nested objects.
-fn resolved<'a>(schema: &'a Value, place: &'a Value) -> &'a Value {
-    place
-        .get("$ref")
-        .and_then(Value::as_str)
-        .and_then(|reference| schema.pointer(reference.strip_prefix('#')?))
-        .unwrap_or(place)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -57,7 +42,7 @@ mod tests {
 
     fn told(target: &str) -> String {
         let manifest: Manifest = serde_json::from_value(json!({
-            "contract": "0.1", "name": "pages", "version": "0.1.0", "world": "extractor",
+            "contract": "0.2", "name": "pages", "version": "0.1.0", "world": "extractor",
             "capabilities": [{ "id": "source", "kind": "http", "target": target, "reason": "reads" }],
         }))
         .unwrap();

@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
+use tidegate_decode::type_name;
 use tidegate_extraction::{Output, Plan, Reopened, Request, Session, Split, StreamDescription};
 use tidegate_model::{Conformance, Domain, Fault, Mode};
 
@@ -125,14 +126,7 @@ async fn unknown_stream(work: &Work<'_>) -> Verdict {
 }
 
 fn request(stream: &str, mode: Mode) -> Request {
-    Request {
-        stream: stream.to_owned(),
-        mode,
-        cursor: None,
-        key: Vec::new(),
-        high_water: None,
-        bookmark: None,
-    }
+    Request { stream: stream.to_owned(), mode, cursor: None, key: Vec::new(), since: None, bookmark: None }
 }
 
 async fn one_stream(work: &Work<'_>, stream: &StreamDescription, cases: &mut Cases) {
@@ -258,8 +252,8 @@ fn stable(stream: &StreamDescription, whole: &Whole) -> Verdict {
                 return Err(format!(
                     "column `{}` was announced as {} and arrives as {}",
                     field.name(),
-                    announced.data_type(),
-                    field.data_type()
+                    type_name(announced.data_type()),
+                    type_name(field.data_type())
                 ));
             }
             Ok(_) => {}

@@ -4,8 +4,9 @@ use std::io::Write;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tidegate_infrastructure::clock;
 use tidegate_model::WorkerEvent;
 
 /// Events that may wait for the one who listens.
@@ -15,7 +16,8 @@ const WAITING: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Events {
     sender: SyncSender<WorkerEvent>,
-    began: Instant,
+    /// By the machine's steady clock.
+    began: Duration,
     first_row: Arc<OnceLock<Duration>>,
 }
 
@@ -24,10 +26,11 @@ pub struct Events {
 pub struct Speaker(JoinHandle<()>);
 
 impl Events {
-    pub fn start(out: impl Write + Send + 'static) -> (Self, Speaker) {
+    /// `began`: the moment that times are told from, by the machine's steady clock.
+    pub fn start(out: impl Write + Send + 'static, began: Duration) -> (Self, Speaker) {
         let (sender, receiver) = sync_channel(WAITING);
         let thread = std::thread::spawn(move || speak(&receiver, out));
-        let events = Self { sender, began: Instant::now(), first_row: Arc::default() };
+        let events = Self { sender, began, first_row: Arc::default() };
         (events, Speaker(thread))
     }
 
@@ -42,7 +45,7 @@ impl Events {
     }
 
     pub fn first_row(&self) {
-        self.first_row.get_or_init(|| self.began.elapsed());
+        self.first_row.get_or_init(|| self.elapsed());
     }
 
     pub fn time_to_first_row(&self) -> Option<Duration> {
@@ -50,7 +53,7 @@ impl Events {
     }
 
     pub fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+        clock::steady().saturating_sub(self.began)
     }
 }
 
@@ -72,5 +75,25 @@ fn speak(receiver: &Receiver<WorkerEvent>, mut out: impl Write) {
             // moments.
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_count_from_the_moment_that_somebody_else_took() {
+        let before = Duration::from_secs(5);
+        let (events, speaker) = Events::start(std::io::sink(), clock::steady() - before);
+        assert_eq!(events.time_to_first_row(), None);
+        events.first_row();
+        let first = events.time_to_first_row();
+        assert!(first >= Some(before), "{first:?}");
+        events.first_row();
+        assert_eq!(events.time_to_first_row(), first, "the first row came once");
+        assert!(events.elapsed() >= first.unwrap());
+        drop(events);
+        speaker.finish();
     }
 }

@@ -9,6 +9,7 @@
 
 mod agreement;
 mod committed;
+mod configuration;
 mod conform;
 mod epoch;
 mod events;
@@ -23,6 +24,7 @@ mod work;
 use std::io::Read;
 use std::process::ExitCode;
 
+use tidegate_infrastructure::clock;
 use tidegate_model::{Code, Fault, Result, WorkOrder, WorkerEvent};
 
 use crate::events::Events;
@@ -43,17 +45,17 @@ pub fn main() -> ExitCode {
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();
-    let (events, speaker) = Events::start(std::io::stdout());
-    let code = match order().and_then(|order| obey(&order, &events)) {
-        Ok(event) => {
-            events.send(event);
-            ExitCode::SUCCESS
-        }
-        Err(fault) => {
-            events.send(WorkerEvent::Failed { fault, summary: None });
-            ExitCode::FAILURE
-        }
+    let order = order();
+    let began = order.as_ref().map_or_else(|_| clock::steady(), |order| order.began);
+    let (events, speaker) = Events::start(std::io::stdout(), began);
+    let last = order
+        .and_then(|order| obey(&order, &events))
+        .unwrap_or_else(|fault| WorkerEvent::Failed { fault, summary: None });
+    let code = match last {
+        WorkerEvent::Failed { .. } => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
     };
+    events.send(last);
     drop(events);
     speaker.finish();
     code

@@ -21,6 +21,7 @@ pub struct Progress {
     bytes: AtomicU64,
     rejected: AtomicU64,
     skipped: AtomicU64,
+    recognised: AtomicU64,
     splits_done: AtomicU64,
     told: Mutex<Instant>,
 }
@@ -35,6 +36,7 @@ impl Progress {
             bytes: zero(),
             rejected: zero(),
             skipped: zero(),
+            recognised: zero(),
             splits_done: zero(),
             told: Mutex::new(Instant::now()),
         }
@@ -47,13 +49,15 @@ impl Progress {
         self.tell(false);
     }
 
-    pub fn rejected(&self, records: usize) {
-        self.rejected.fetch_add(records as u64, Relaxed);
+    /// Set aside, and not before.
+    pub fn rejected(&self, records: u64) {
+        self.rejected.fetch_add(records, Relaxed);
     }
 
     /// What the sink left out by itself.
     pub fn staged(&self, staged: &Staged) {
         self.skipped.fetch_add(staged.skipped, Relaxed);
+        self.recognised.fetch_add(staged.recognised, Relaxed);
         self.rejected.fetch_add(staged.set_aside, Relaxed);
     }
 
@@ -73,6 +77,10 @@ impl Progress {
 
     pub fn skipped_so_far(&self) -> u64 {
         self.skipped.load(Relaxed)
+    }
+
+    pub fn recognised_so_far(&self) -> u64 {
+        self.recognised.load(Relaxed)
     }
 
     fn tell(&self, now: bool) {

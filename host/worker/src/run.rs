@@ -5,7 +5,9 @@ use std::sync::Arc;
 use futures::StreamExt;
 use tidegate_extraction::StreamDescription;
 use tidegate_ingestion::Location;
-use tidegate_model::{Code, Fault, Result, RunSummary, RunTask, StreamName, WorkOrder, suggestion};
+use tidegate_model::{
+    Code, Fault, Result, RunSummary, RunTask, StreamName, WorkOrder, WorkerEvent, suggestion,
+};
 use tidegate_permission::{Action, Module, Principal, Resource};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info_span};
@@ -24,7 +26,8 @@ const READERS: usize = 1024;
 /// An instance gives its place back a moment after its split has ended.
 const ENDING: usize = 60;
 
-pub async fn run(work: &Work<'_>, task: &RunTask) -> Result<RunSummary> {
+/// The last event. A fault instead of it: the streams were not even begun.
+pub async fn run(work: &Work<'_>, task: &RunTask) -> Result<WorkerEvent> {
     let span = info_span!("run", run = %work.order.run, pipeline = %work.order.pipeline);
     async {
         work.authorizer.decide(
@@ -43,21 +46,27 @@ pub async fn run(work: &Work<'_>, task: &RunTask) -> Result<RunSummary> {
             let (location, places) = (location.clone(), Arc::clone(&places));
             let description = find(&known, name);
             async move {
-                let run = StreamRun { work, task, name, order, description: description?, location, places };
-                run.bring_up_to_date().instrument(info_span!("stream", %name)).await
+                let run = async {
+                    let description = description?;
+                    let run = StreamRun { work, task, name, order, description, location, places };
+                    run.bring_up_to_date().await
+                };
+                (name, run.instrument(info_span!("stream", %name)).await)
             }
         });
         let mut runs = futures::stream::iter(runs).buffer_unordered(STREAMS);
         let mut summary = RunSummary::default();
         let mut failed = None;
         // A stream that fails does not take the others with it; the first fault is the run's.
-        while let Some(done) = runs.next().await {
+        while let Some((name, done)) = runs.next().await {
             match done {
                 Ok(stream) => {
                     summary.rows += stream.rows;
                     summary.bytes += stream.bytes;
                 }
                 Err(fault) => {
+                    let stream = name.clone();
+                    work.events.send(WorkerEvent::StreamFailed { stream, fault: fault.clone() });
                     failed.get_or_insert(fault);
                 }
             }
@@ -68,7 +77,10 @@ pub async fn run(work: &Work<'_>, task: &RunTask) -> Result<RunSummary> {
         summary.cpu_microseconds = usage::cpu_microseconds();
         summary.sandbox = work.extractor.counters();
         summary.first_row_milliseconds = work.events.time_to_first_row().map(millis);
-        failed.map_or(Ok(summary), Err)
+        Ok(match failed {
+            None => WorkerEvent::Finished { summary },
+            Some(fault) => WorkerEvent::Failed { fault, summary: Some(summary) },
+        })
     }
     .instrument(span)
     .await

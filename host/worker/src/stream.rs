@@ -7,7 +7,7 @@ use datafusion_execution::TaskContext;
 use datafusion_physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use tidegate_extraction::{Reopened, Request, Session, StreamDescription};
-use tidegate_ingestion::{Coordinator, Generation, Location, NewPlan, Split, reconcile};
+use tidegate_ingestion::{Coordinator, Generation, Location, NewPlan, Reconciled, Split, reconcile};
 use tidegate_model::{
     ApplicationId, Code, Fault, Mode, Result, RunTask, StreamName, StreamOrder, StreamSummary, WorkerEvent,
     WriteMode,
@@ -71,6 +71,7 @@ impl StreamRun<'_> {
         }
         summary.rejected = progress.rejected_so_far();
         summary.skipped = progress.skipped_so_far();
+        summary.recognised = progress.recognised_so_far();
         summary.table_version = coordinator.table_version();
         summary.milliseconds = millis(began.elapsed());
         info!(rows = summary.rows, commits = summary.commits, "done");
@@ -90,17 +91,25 @@ impl StreamRun<'_> {
         if self.task.full_refresh { WriteMode::Replace } else { self.task.sink.write }
     }
 
-    fn request(&self, coordinator: &Coordinator) -> Request {
+    fn request(&self, coordinator: &Coordinator) -> Result<Request> {
         let from_start = self.task.full_refresh || self.order.mode == Mode::Full;
-        let state = coordinator.state();
-        Request {
+        let goes_on = !from_start && self.order.cursor.is_some();
+        Ok(Request {
             stream: self.name.to_string(),
             mode: self.order.mode,
             cursor: self.order.cursor.clone(),
             key: self.order.key.clone(),
-            high_water: state.high_water.clone().filter(|_| !from_start),
-            bookmark: state.bookmark.clone().filter(|_| !from_start),
-        }
+            since: if goes_on { coordinator.since(self.order.lookback)? } else { None },
+            bookmark: coordinator.state().bookmark.clone().filter(|_| !from_start),
+        })
+    }
+
+    /// The schema that the table is to have.
+    fn target(&self, coordinator: &Coordinator) -> Result<Reconciled> {
+        let (change, write) = (self.task.sink.schema_change, self.write());
+        let table = coordinator.table_schema()?;
+        reconcile(table.as_deref(), &self.description.schema, change, write)
+            .map_err(|fault| fault.context(format!("stream `{}`", self.name)))
     }
 
     /// Goes on with an interrupted generation, or plans a new one. None: the source has nothing new.
@@ -115,16 +124,10 @@ impl StreamRun<'_> {
         if self.order.mode == Mode::Incremental && self.write() == WriteMode::Append {
             coordinator.check_cursor(self.order.cursor.as_deref())?;
         }
-        let request = self.request(coordinator);
+        let request = self.request(coordinator)?;
         let session = self.work.extractor.start(&request).await?;
         let plan = session.plan().await?;
-        let reconciled = reconcile(
-            coordinator.table_schema()?.as_deref(),
-            &self.description.schema,
-            self.task.sink.schema_change,
-            self.write(),
-        )
-        .map_err(|fault| fault.context(format!("stream `{}`", self.name)))?;
+        let reconciled = self.target(coordinator)?;
         if !plan.splits.is_empty() {
             summary.notes.extend(self.description.notes.iter().cloned());
             summary.notes.extend(reconciled.notes);
@@ -155,6 +158,7 @@ impl StreamRun<'_> {
                 mode: self.order.mode,
                 write: self.write(),
                 cursor: self.order.cursor.clone(),
+                lookback: self.order.lookback,
                 splits,
                 token: plan.token,
                 bookmark: plan.bookmark,
@@ -184,9 +188,20 @@ impl StreamRun<'_> {
                 .push("an interrupted run was given up: the pipeline file now says otherwise".to_owned());
             return Ok(None);
         }
-        let planned = self.request(coordinator);
+        // Whatever was refused when it was interrupted must not be run into again.
+        let target = self.target(coordinator)?.target;
+        let generation = if generation.schema().fields() == target.fields() {
+            generation
+        } else {
+            summary.notes.push("the rest of an interrupted run is read again: the schema changed".to_owned());
+            match coordinator.revise(&target).await? {
+                Some(revised) => revised,
+                None => return Ok(None),
+            }
+        };
+        let planned = self.request(coordinator)?;
         let request = Request {
-            high_water: generation.high_water().map(str::to_owned),
+            since: generation.since().map(str::to_owned),
             bookmark: planned.bookmark.filter(|_| generation.write() == WriteMode::Append),
             ..planned
         };
@@ -332,7 +347,6 @@ impl StreamRun<'_> {
             Arc::new(CheckStep {
                 target: Arc::clone(ready.generation.schema()),
                 change: self.task.sink.schema_change,
-                progress: Arc::clone(progress),
             }),
             Arc::new(extract),
         );

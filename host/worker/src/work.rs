@@ -10,7 +10,7 @@ use tidegate_sandbox::{LogLine, Sandbox, Settings, Setup};
 use tokio::sync::mpsc;
 
 use crate::events::Events;
-use crate::{agreement, conform, run};
+use crate::{agreement, configuration, conform, run};
 
 /// What every task needs: the order, the component ready to run, somebody to ask, somebody to tell.
 pub struct Work<'a> {
@@ -48,16 +48,17 @@ pub async fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
     };
     let manifest = component.manifest().clone();
     let extractor = Extractor::new(component, setup);
-    agreement::check(&manifest, &extractor.spec().await?.config_schema)?;
+    let spec = extractor.spec().await?;
+    agreement::check(&manifest, &spec.config_schema)
+        .map_err(|fault| fault.at(order.component.path.display().to_string(), None, None))?;
+    configuration::check(order, &spec.config_schema)?;
     let work = Work { order, extractor, authorizer, events: events.clone() };
     let last = match &order.task {
-        Task::Spec => {
-            let spec = work.extractor.spec().await?;
-            WorkerEvent::Answer(Answer::Spec {
-                config_schema: spec.config_schema,
-                secrets: spec.secrets.into_iter().map(|slot| slot.name).collect(),
-            })
-        }
+        Task::Spec => WorkerEvent::Answer(Answer::Spec {
+            config: configuration::keys(&spec.config_schema),
+            config_schema: spec.config_schema,
+            secrets: spec.secrets.into_iter().map(|slot| slot.name).collect(),
+        }),
         Task::Check => {
             work.extractor.check().await?;
             WorkerEvent::Answer(Answer::Checked)
@@ -67,7 +68,7 @@ pub async fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
             WorkerEvent::Answer(Answer::Streams(streams.iter().map(StreamDescription::info).collect()))
         }
         Task::Conform => WorkerEvent::Answer(Answer::Conformance(conform::suite(&work).await)),
-        Task::Run(task) => WorkerEvent::Finished { summary: run::run(&work, task).await? },
+        Task::Run(task) => run::run(&work, task).await?,
     };
     work.authorizer.flush()?;
     Ok(last)

@@ -1,5 +1,6 @@
 //! Where a stream can be cut.
 
+use crate::bytes::find;
 use crate::csv::Boundaries;
 use crate::{Error, Format, Result};
 
@@ -56,7 +57,7 @@ impl Cuts {
                 loop {
                     // The line break whose successor is wanted may be the byte just before.
                     let from = wanted.saturating_sub(*seen + 1).min(bytes.len() as u64) as usize;
-                    let Some(length) = bytes[from..].iter().position(|byte| *byte == b'\n') else { break };
+                    let Some(length) = find(&bytes[from..], b'\n') else { break };
                     wanted = boundary(*seen + (from + length) as u64 + 1);
                 }
             }

@@ -3,8 +3,10 @@
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+use crate::bytes::line_breaks;
 use crate::csv::CsvDecoder;
 use crate::json::JsonDecoder;
+use crate::table::Found;
 use crate::{Format, Result};
 
 /// A batch, and the records set aside while it was decoded.
@@ -104,7 +106,7 @@ impl Input {
     }
 
     /// Makes rejects of what was found in `text`: first byte there, reason, and the record; in order.
-    pub fn rejects<'a>(&'a self, found: Vec<(usize, String, &'a [u8])>) -> impl Iterator<Item = Reject> + 'a {
+    pub fn rejects<'a>(&'a self, found: Vec<Found<'a>>) -> impl Iterator<Item = Reject> + 'a {
         let (mut line, mut counted) = (self.lines + 1, 0);
         found.into_iter().map(move |(start, reason, raw)| {
             line += line_breaks(&self.text()[counted..start]);
@@ -112,13 +114,6 @@ impl Input {
             Reject::new(line, self.position + start as u64, reason, raw)
         })
     }
-}
-
-/// Counts in bytes first, and so in pieces that a byte can count: with a wider sum, code for Wasm takes two
-/// bytes at a time and not sixteen, which was a quarter of all decoding there.
-pub(crate) fn line_breaks(text: &[u8]) -> u64 {
-    let count = |piece: &[u8]| piece.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>();
-    text.chunks(u8::MAX.into()).map(|piece| u64::from(count(piece))).sum()
 }
 
 /// A decoder that is fed bytes.

@@ -66,9 +66,10 @@ fn settled(field: &Field) -> Field {
 
 /// Finds a schema that fits the sample: the beginning of a stream, all of it when `complete`.
 ///
-/// CSV: int64, float64, boolean, date32, timestamps in microseconds (in nanoseconds where a value needs it;
-/// of UTC where values name their offset), else text. Numbers with leading zeros, and integers beyond 64
-/// bits, are text: nothing is lost. JSON: what JSON has; its strings are text.
+/// Types are int64, float64, boolean, date32, timestamps in microseconds (in nanoseconds where a value needs
+/// it; of UTC where values name their offset), else text; in JSON also lists and structs. A number is one in
+/// CSV by what it looks like, in JSON when it is not a string; dates and timestamps are told by what they
+/// look like in both. Numbers with leading zeros, and integers beyond 64 bits, are text: nothing is lost.
 pub fn infer(format: &Format, sample: &[u8], complete: bool) -> Result<Inferred> {
     looks_like_text(sample)?;
     match format {

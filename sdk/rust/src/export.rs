@@ -16,8 +16,8 @@ use crate::{
 /// Makes a type that implements [`Extractor`] the connector that this crate builds, and writes its capability
 /// request.
 ///
-/// Name, version, description and license come from `Cargo.toml`; a name of its own can be given. Everything
-/// but the type is optional, in this order:
+/// Name, version, description and license come from `Cargo.toml`, the name in lower case and with `-` for `_`;
+/// a name of its own can be given. Everything but the type is optional, in this order:
 ///
 /// ```
 /// # use tidegate_sdk::prelude::*;
@@ -191,8 +191,8 @@ impl Stream {
 impl StreamRequest {
     /// The configuration and the request proper.
     fn from_wit(request: wit::Request) -> (String, Self) {
-        let wit::Request { config, stream, mode, cursor, key, high_water, bookmark } = request;
-        (config, Self { stream, mode, cursor, key, high_water, bookmark })
+        let wit::Request { config, stream, mode, cursor, key, since, bookmark } = request;
+        (config, Self { stream, mode, cursor, key, since, bookmark })
     }
 }
 

@@ -121,9 +121,9 @@ pub struct StreamRequest {
     /// way.
     pub cursor: Option<String>,
     pub key: Vec<String>,
-    /// Incremental: rows with a cursor at or below this were extracted before. Numbers in decimal, dates as
-    /// ISO 8601, timestamps as RFC 3339.
-    pub high_water: Option<String>,
+    /// Incremental: rows with a cursor below this were extracted before; those at it and above may be new.
+    /// Numbers in decimal, dates as ISO 8601, timestamps as RFC 3339.
+    pub since: Option<String>,
     /// The bookmark of the last complete generation.
     pub bookmark: Option<Vec<u8>>,
 }

@@ -3,11 +3,12 @@
 //! [`export_extractor!`](crate::export_extractor).
 
 /// The contract this SDK is written for: major and minor of the WIT package.
-const CONTRACT: &str = "0.1";
+const CONTRACT: &str = "0.2";
 /// What the host reads of the section.
 const LARGEST: usize = 64 * 1024;
 
 pub struct Manifest {
+    /// Told in lower case, and with `-` for the `_` that a package's name may have.
     pub name: &'static str,
     pub version: &'static str,
     pub title: &'static str,
@@ -28,6 +29,10 @@ pub struct Capability {
 impl Manifest {
     /// Bytes of the document.
     pub const fn size(&self) -> usize {
+        assert!(
+            is_name(self.name.as_bytes()),
+            "a connector's name is 1 to 63 letters, digits and `-`, starting with a letter: give it one with `name:`"
+        );
         let size = self.write(&mut []);
         assert!(size <= LARGEST, "the capability request is larger than 64 KiB");
         size
@@ -45,9 +50,9 @@ impl Manifest {
         let mut out = Writer { into, at: 0 };
         out.raw("{\"contract\":");
         out.text(CONTRACT);
-        out.raw(",\"world\":\"extractor\",\"name\":");
-        out.text(self.name);
-        out.raw(",\"version\":");
+        out.raw(",\"world\":\"extractor\",\"name\":\"");
+        out.name(self.name.as_bytes());
+        out.raw("\",\"version\":");
         out.text(self.version);
         out.raw(",\"title\":");
         out.text(self.title);
@@ -108,6 +113,14 @@ impl Writer<'_> {
         }
     }
 
+    const fn name(&mut self, name: &[u8]) {
+        let mut i = 0;
+        while i < name.len() {
+            self.byte(if name[i] == b'_' { b'-' } else { name[i].to_ascii_lowercase() });
+            i += 1;
+        }
+    }
+
     /// A JSON string.
     const fn text(&mut self, text: &str) {
         const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -131,6 +144,18 @@ impl Writer<'_> {
         }
         self.byte(b'"');
     }
+}
+
+const fn is_name(name: &[u8]) -> bool {
+    let mut i = 0;
+    while i < name.len() {
+        let joins = name[i].is_ascii_digit() || matches!(name[i], b'-' | b'_');
+        if !(name[i].is_ascii_alphabetic() || i > 0 && joins) {
+            return false;
+        }
+        i += 1;
+    }
+    matches!(name.len(), 1..=63)
 }
 
 /// The first of what was given and what stands for it otherwise.
@@ -186,6 +211,21 @@ mod tests {
         assert_eq!(json["capabilities"][0]["target"], "{config.url}");
         assert_eq!(json["capabilities"][1].get("target"), None);
         assert_eq!(json["capabilities"][1]["required"], false);
+    }
+
+    #[test]
+    fn a_package_s_name_becomes_a_connector_s() {
+        for (given, told) in [("pages", "pages"), ("My_pages-2", "my-pages-2")] {
+            let mut name = [0; 10];
+            let mut out = Writer { into: &mut name, at: 0 };
+            out.name(given.as_bytes());
+            let length = out.at;
+            assert_eq!(&name[..length], told.as_bytes());
+            assert!(is_name(given.as_bytes()));
+        }
+        for bad in ["", "2pages", "_pages", "my pages", "é", &"x".repeat(64)] {
+            assert!(!is_name(bad.as_bytes()), "{bad}");
+        }
     }
 
     #[test]

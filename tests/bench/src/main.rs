@@ -1,5 +1,6 @@
 //! What the sandbox costs: each figure stands beside the same work without it, measured in the same run, in
-//! turn. Arguments choose: `boundary`, `lanes`, `instances`; all without.
+//! turn. Arguments choose: `boundary`, `lanes`, `instances`; all of these without. `commits` is another
+//! measurement: what a commit costs as tables grow.
 //!
 //! Never: asserts a time. It asserts that both sides did the same work.
 #![expect(
@@ -10,6 +11,8 @@
 )]
 
 mod boundary;
+mod commits;
+mod counted;
 mod instances;
 mod lanes;
 
@@ -19,8 +22,12 @@ use tidegate_sandbox_tests::Bench;
 async fn main() {
     // On a thread of the runtime, where a worker too takes its batches.
     tokio::spawn(async {
-        let bench = Bench::default();
         let only: Vec<String> = std::env::args().skip(1).collect();
+        if only.iter().any(|one| one == "commits") {
+            Box::pin(commits::measure()).await;
+            return;
+        }
+        let bench = Bench::default();
         let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
         if wanted("boundary") {
             boundary::measure(&bench).await;

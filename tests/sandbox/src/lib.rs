@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 pub use server::{Asked, Said, Server};
 
 pub const ROUNDTRIP: &str = env!("COMPONENT_ROUNDTRIP");
+pub const CONTRADICTION: &str = env!("COMPONENT_CONTRADICTION");
 pub const FILES: &str = env!("COMPONENT_FILES");
 
 /// A sandbox with a folder of its own.
@@ -104,9 +105,11 @@ impl Bench {
         });
         let order = WorkOrder {
             run: RunId::new("test").unwrap(),
+            began: Duration::ZERO,
             pipeline: PipelineName::new("test").unwrap(),
             component: component.clone(),
             config: config.clone(),
+            document: None,
             permissions: permissions.collect(),
             limits: Limits { memory: Some(64 << 20), parallelism: None },
             base: self.folder.path().to_owned(),
@@ -129,7 +132,7 @@ impl Bench {
 
 pub fn request(stream: &str) -> Request {
     let stream = stream.to_owned();
-    Request { stream, mode: Mode::Full, cursor: None, key: Vec::new(), high_water: None, bookmark: None }
+    Request { stream, mode: Mode::Full, cursor: None, key: Vec::new(), since: None, bookmark: None }
 }
 
 pub async fn plan(extractor: &Extractor, stream: &str) -> Result<Plan, Fault> {

@@ -27,11 +27,11 @@ fn exchanged(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 fn a_good_component_is_understood() {
     let files = inspect(&std::fs::read(FILES).unwrap()).unwrap();
     assert_eq!(files.manifest.name, "files");
-    assert_eq!(files.contract, "0.1.0");
+    assert_eq!(files.contract, "0.2.0");
     let kinds: Vec<_> = files.manifest.capabilities.iter().map(|capability| capability.kind).collect();
     assert_eq!(kinds, [CapabilityKind::Files, CapabilityKind::Decode]);
-    assert!(files.imports.iter().any(|import| import == "tidegate:connector/files@0.1.0"));
-    assert!(files.exports.iter().any(|export| export == "tidegate:connector/extraction@0.1.0"));
+    assert!(files.imports.iter().any(|import| import == "tidegate:connector/files@0.2.0"));
+    assert!(files.exports.iter().any(|export| export == "tidegate:connector/extraction@0.2.0"));
     assert!(!files.imports.iter().any(|import| import.contains("http") || import.contains("sockets")));
 }
 
@@ -59,14 +59,14 @@ fn what_reaches_for_more_than_it_says_is_refused() {
     for (from, to, code, expected) in [
         ("wasi:cli/stdin@0.2.12", "wasi:http/type@0.2.12", Code::ForbiddenImport, "wasi:http/type@0.2.12"),
         ("wasi:cli/stdin@0.2.12", "wasi:cli/stdin@0.3.12", Code::ForbiddenImport, "wasi:cli/stdin@0.3.12"),
-        ("tidegate:connector/log@0.1.0", "tidegate:connector/tcp@0.1.0", Code::ForbiddenImport, "tcp"),
+        ("tidegate:connector/log@0.2.0", "tidegate:connector/tcp@0.2.0", Code::ForbiddenImport, "tcp"),
         (
-            "tidegate:connector/files@0.1.0",
             "tidegate:connector/files@0.2.0",
+            "tidegate:connector/files@0.3.0",
             Code::WrongContract,
-            "version 0.2.0 of the contract; this host speaks 0.1",
+            "version 0.3.0 of the contract; this host speaks 0.2",
         ),
-        (r#""contract":"0.1""#, r#""contract":"9.9""#, Code::WrongContract, "version 9.9"),
+        (r#""contract":"0.2""#, r#""contract":"9.9""#, Code::WrongContract, "version 9.9"),
         (r#""kind":"files","#, r#""kind":"sockt","#, Code::BadRequest, "unknown variant `sockt`"),
         (r#""publisher":"#, r#""publishar":"#, Code::BadRequest, "unknown field `publishar`"),
         (r#""id":"reach""#, r#""ie":"reach""#, Code::BadRequest, "unknown field `ie`"),

@@ -17,9 +17,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("infrastructure", &["model"]),
     ("permission", &["model", "infrastructure"]),
     ("sandbox", &["model", "infrastructure", "permission", "decode"]),
-    ("extraction", &["model", "sandbox"]),
-    ("ingestion", &["model", "infrastructure", "permission"]),
-    ("worker", &["model", "infrastructure", "permission", "sandbox", "extraction", "ingestion"]),
+    ("extraction", &["model", "sandbox", "decode"]),
+    ("ingestion", &["model"]),
+    ("worker", &["model", "infrastructure", "permission", "sandbox", "extraction", "ingestion", "decode"]),
     ("cli", &["model", "infrastructure", "permission", "sandbox", "ingestion", "worker"]),
 ];
 

@@ -33,7 +33,7 @@ pub struct Check {
 impl Check {
     pub fn execute(&self, cx: &Context) -> Result<Reply> {
         let project = Project::open(&self.pipeline, cx.data_dir())?;
-        let mut order = consent::obtain(cx.terminal, &project, Consent::new(self.yes_grant), Task::Check)?;
+        let mut order = consent::obtain(cx, &project, Consent::new(self.yes_grant), Task::Check)?;
         let mut progress = Progress::new(cx.terminal);
         let End::Answered(Answer::Checked) = work::carry_out(&order, |event| progress.on(event))? else {
             return Err(work::out_of_place());

@@ -37,7 +37,7 @@ pub struct Discover {
 impl Discover {
     pub fn execute(&self, cx: &Context) -> Result<Reply> {
         let project = Project::open(&self.pipeline, cx.data_dir())?;
-        let order = consent::obtain(cx.terminal, &project, Consent::new(self.yes_grant), Task::Discover)?;
+        let order = consent::obtain(cx, &project, Consent::new(self.yes_grant), Task::Discover)?;
         let mut progress = Progress::new(cx.terminal);
         let End::Answered(Answer::Streams(streams)) = work::carry_out(&order, |event| progress.on(event))?
         else {

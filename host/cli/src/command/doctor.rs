@@ -59,7 +59,7 @@ pub fn execute(cx: &Context) -> Result<Reply> {
     ];
     let success = findings.iter().all(|finding| finding.state != State::Broken);
     let text = words(&findings, cx.terminal.paint());
-    Ok(Reply { success, ..Reply::new(text, document(&findings)) })
+    Ok(Reply { exit: u8::from(!success), ..Reply::new(text, document(&findings)) })
 }
 
 /// The sandbox opens granted files with openat2(2), which Linux has since 5.6.

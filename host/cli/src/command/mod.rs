@@ -13,6 +13,7 @@ pub mod state;
 pub mod test;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::terminal::Terminal;
 
@@ -21,6 +22,8 @@ pub struct Context {
     pub terminal: Terminal,
     /// As `--data-dir` says.
     pub data_dir: Option<PathBuf>,
+    /// When this process began, by the machine's steady clock.
+    pub began: Duration,
 }
 
 impl Context {

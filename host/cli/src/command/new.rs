@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tidegate_model::{Code, Fault, Result};
+use tidegate_model::{Code, Fault, Result, check_connector_name};
 
 use super::Context;
 use crate::scaffold;
@@ -60,14 +60,13 @@ impl New {
     }
 }
 
-/// Such a name is a Cargo package's, and what a pipeline writes before the `@`.
+/// A connector's name is also its Cargo package's and its first pipeline's.
 fn check(name: &str) -> Result<()> {
-    let starts = name.starts_with(|first: char| first.is_ascii_lowercase());
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if starts && name.len() <= 40 && name.chars().all(plain) && !name.ends_with('-') {
-        return Ok(());
-    }
-    let message = format!("`{name}` cannot be a connector's name");
-    Err(Fault::user(Code::BadUsage, message)
-        .help("use lower-case letters, digits and `-`, at most 40, starting with a letter"))
+    let Err(rule) = check_connector_name(name) else { return Ok(()) };
+    let fault = Fault::user(Code::BadUsage, format!("`{name}` cannot be a connector's name"));
+    let near = name.to_lowercase().replace([' ', '.', '_'], "-");
+    Err(match check_connector_name(&near) {
+        Ok(()) => fault.help(format!("write `{near}`: {rule}")),
+        Err(_) => fault.help(rule),
+    })
 }

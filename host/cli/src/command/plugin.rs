@@ -1,19 +1,23 @@
-//! `tidegate plugin`: what is installed, and what a component asks for. Runs nothing.
+//! `tidegate plugin`: what is installed, what a component asks for, and how it is configured.
 
 use std::path::Path;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tidegate_infrastructure::DataDir;
-use tidegate_model::{Capability, Result, short_digest, tame};
+use tidegate_model::{Answer, Capability, ConfigKey, Result, Task, WorkerEvent, World, short_digest, tame};
+use tidegate_permission::{Action, Resource};
 
 use super::Context;
+use crate::operator::Operator;
 use crate::plugins::{self, Plugin as Installed};
-use crate::project::data_root;
+use crate::progress::Progress;
+use crate::project::{absolute, data_root};
 use crate::render::{Align, Paint, Table, bytes, clip, wrap};
 use crate::terminal::Reply;
+use crate::work::{self, End};
 
-/// Look at connectors without running them
+/// Look at connectors before you let them do anything
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     tidegate plugin list\n  \
@@ -28,7 +32,7 @@ pub struct Plugin {
 enum Verb {
     /// The connectors that pipelines can name
     List,
-    /// What a component is, what it imports, and what it asks for and why
+    /// What a component is, what it asks for and why, and how it is configured
     Inspect {
         /// A component, `pages.wasm`, or an installed connector, `files` or `files@0.1`
         #[arg(value_name = "FILE.wasm|NAME")]
@@ -46,7 +50,7 @@ impl Plugin {
 }
 
 fn data_dir(cx: &Context) -> Result<DataDir> {
-    DataDir::open(data_root(Path::new("."), cx.data_dir()))
+    DataDir::open(absolute(&data_root(Path::new("."), cx.data_dir()))?)
 }
 
 fn list(cx: &Context) -> Result<Reply> {
@@ -79,8 +83,42 @@ fn list(cx: &Context) -> Result<Reply> {
 }
 
 fn inspect(cx: &Context, what: &str) -> Result<Reply> {
-    let plugin = plugins::find(what, &data_dir(cx)?)?;
-    Ok(Reply::new(words(&plugin, cx.terminal.paint()), document(&plugin)))
+    let data_dir = data_dir(cx)?;
+    let plugin = plugins::find(what, &data_dir)?;
+    let spec = spec(cx, &plugin, &data_dir)?;
+    let mut document = document(&plugin);
+    document["config"] = json!(spec.config);
+    document["config_schema"] = spec.config_schema;
+    document["secrets"] = json!(spec.secrets);
+    Ok(Reply::new(words(&plugin, &spec.config, cx.terminal.paint()), document))
+}
+
+/// What a component says of its configuration. Of a kind that nobody runs yet: nothing.
+#[derive(Default)]
+struct Spec {
+    config: Vec<ConfigKey>,
+    config_schema: Value,
+    secrets: Vec<String>,
+}
+
+/// Asks the component, in a worker and without any permission. The worker refuses one whose request does not
+/// agree with what it answers.
+fn spec(cx: &Context, plugin: &Installed, data_dir: &DataDir) -> Result<Spec> {
+    if plugin.inspection.manifest.world != World::Extractor {
+        return Ok(Spec::default());
+    }
+    let order = work::order_without_pipeline(plugin.component.clone(), "inspection", data_dir, Task::Spec)?;
+    let digest = Resource::Plugin(order.component.digest.clone());
+    Operator::new(data_dir, Some(&order.run)).may(Action::PluginLoad, &digest)?;
+    let mut progress = Progress::new(cx.terminal);
+    let end = work::carry_out(&order, |event: &WorkerEvent| progress.on(event));
+    progress.close();
+    match end? {
+        End::Answered(Answer::Spec { config, config_schema, secrets }) => {
+            Ok(Spec { config, config_schema, secrets })
+        }
+        _ => Err(work::out_of_place()),
+    }
 }
 
 fn document(plugin: &Installed) -> Value {
@@ -98,7 +136,7 @@ fn document(plugin: &Installed) -> Value {
     })
 }
 
-fn words(plugin: &Installed, paint: Paint) -> String {
+fn words(plugin: &Installed, config: &[ConfigKey], paint: Paint) -> String {
     let inspection = &plugin.inspection;
     let manifest = &inspection.manifest;
     let name = format!("{} {}", manifest.name, manifest.version);
@@ -126,6 +164,13 @@ fn words(plugin: &Installed, paint: Paint) -> String {
     for capability in &manifest.capabilities {
         text.push_str(&request(capability));
     }
+    text.push_str(&format!("\n{}\n", paint.bold("It is configured with")));
+    if config.is_empty() {
+        text.push_str("  nothing\n");
+    }
+    for key in config {
+        text.push_str(&configured(key));
+    }
     text.push_str(&format!("\n{}\n", paint.bold("It imports")));
     for import in &inspection.imports {
         text.push_str(&format!("  {}\n", tame(import)));
@@ -139,4 +184,14 @@ fn request(capability: &Capability) -> String {
     let target = capability.target.as_deref().map(|target| format!(" {target}")).unwrap_or_default();
     let what = tame(&format!("{}{target} ({need})", capability.kind));
     format!("  {what}\n    {}\n", wrap(&tame(&capability.reason), 76, "    "))
+}
+
+fn configured(key: &ConfigKey) -> String {
+    let need = if key.required { "required" } else { "optional" };
+    let mut text =
+        format!("  {}\n", wrap(&tame(&format!("{}: {} ({need})", key.name, key.kind)), 78, "    "));
+    if !key.description.is_empty() {
+        text.push_str(&format!("    {}\n", wrap(&tame(&key.description), 76, "    ")));
+    }
+    text
 }

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tidegate_model::{
-    Result, RunTask, SinkOrder, StreamName, StreamOrder, StreamSummary, Task, WorkerEvent, list,
+    Fault, Result, RunSummary, RunTask, SinkOrder, StreamName, StreamOrder, StreamSummary, Task, WorkOrder,
+    WorkerEvent,
 };
 
 use super::Context;
 use crate::consent::{self, Consent};
 use crate::progress::Progress;
 use crate::project::{Project, as_typed_here};
-use crate::render::{Story, plural};
+use crate::render::{Failure, Landed, Part, Story};
 use crate::terminal::Reply;
 use crate::work::{self, End};
 
@@ -51,36 +52,20 @@ impl Run {
         let mut project = Project::open(&self.pipeline, cx.data_dir())?;
         project.keep_streams(&self.streams)?;
         let task = Task::Run(self.task(&project));
-        let order = consent::obtain(cx.terminal, &project, Consent::new(self.yes_grant), task)?;
+        let order = consent::obtain(cx, &project, Consent::new(self.yes_grant), task)?;
 
         let mut progress = Progress::new(cx.terminal);
-        let mut streams = BTreeMap::new();
+        let mut heard = Heard::default();
         let end = work::carry_out(&order, |event| {
             progress.on(event);
-            if let WorkerEvent::Done { stream, summary } = event {
-                let location = as_typed_here(&project.folder, &summary.location);
-                streams.insert(stream.clone(), StreamSummary { location, ..summary.clone() });
-            }
+            heard.event(event, &project);
         });
         progress.close();
-
-        let total = match end {
-            Ok(End::Ran(total)) => total,
-            Ok(End::Answered(_)) => return Err(work::out_of_place()),
-            Err(fault) => {
-                cx.terminal.say(&landed(&streams));
-                return Err(fault);
-            }
-        };
-        let story = Story {
-            run: &order.run,
-            pipeline: &project.pipeline.pipeline,
-            component: &order.component,
-            permissions: &order.permissions,
-            streams: &streams,
-            total: &total,
-        };
-        Ok(Reply::new(story.text(cx.terminal.paint()), story.document()))
+        match end {
+            Ok(End::Ran(total)) => Ok(heard.success(cx, &order, &total)),
+            Ok(End::Answered(_)) => Err(work::out_of_place()),
+            Err(fault) => Ok(heard.failure(cx, &order, &fault)),
+        }
     }
 
     fn task(&self, project: &Project) -> RunTask {
@@ -90,8 +75,12 @@ impl Run {
             streams: streams
                 .iter()
                 .map(|(name, spec)| {
-                    let order =
-                        StreamOrder { mode: spec.mode, cursor: spec.cursor.clone(), key: spec.key.clone() };
+                    let order = StreamOrder {
+                        mode: spec.mode,
+                        cursor: spec.cursor.clone(),
+                        lookback: spec.lookback,
+                        key: spec.key.clone(),
+                    };
                     (name.clone(), order)
                 })
                 .collect(),
@@ -108,9 +97,66 @@ impl Run {
     }
 }
 
-/// What a run that failed leaves: streams that were done before are, and stay, in their tables.
-fn landed(streams: &BTreeMap<StreamName, StreamSummary>) -> String {
-    let done: Vec<String> =
-        streams.iter().map(|(name, stream)| format!("{name} ({})", plural(stream.rows, "row"))).collect();
-    if done.is_empty() { String::new() } else { format!("done before this failed: {}\n", list(&done)) }
+/// What the worker said that the end of the run is told with.
+#[derive(Default)]
+struct Heard {
+    /// Streams that are done.
+    done: BTreeMap<StreamName, StreamSummary>,
+    /// What was committed of each stream, done or not.
+    committed: BTreeMap<StreamName, Part>,
+    faults: Vec<(StreamName, Fault)>,
+    /// Of a run that failed.
+    total: Option<RunSummary>,
+}
+
+impl Heard {
+    fn event(&mut self, event: &WorkerEvent, project: &Project) {
+        match event {
+            WorkerEvent::Done { stream, summary } => {
+                let location = as_typed_here(&project.folder, &summary.location);
+                self.done.insert(stream.clone(), StreamSummary { location, ..summary.clone() });
+            }
+            WorkerEvent::Committed { stream, table_version, rows, files, .. } => {
+                let part = self.committed.entry(stream.clone()).or_default();
+                part.rows += rows;
+                part.files += files;
+                part.commits += 1;
+                part.table_version = Some(*table_version);
+                let location = project.pipeline.ingest.location.trim_end_matches('/');
+                part.location = as_typed_here(&project.folder, &format!("{location}/{stream}"));
+            }
+            WorkerEvent::StreamFailed { stream, fault } => self.faults.push((stream.clone(), fault.clone())),
+            WorkerEvent::Failed { summary, .. } => self.total.clone_from(summary),
+            _ => {}
+        }
+    }
+
+    fn success(self, cx: &Context, order: &WorkOrder, total: &RunSummary) -> Reply {
+        let story = Story {
+            run: &order.run,
+            pipeline: &order.pipeline,
+            component: &order.component,
+            permissions: &order.permissions,
+            streams: &self.done,
+            total,
+        };
+        Reply::new(story.text(cx.terminal.paint()), story.document())
+    }
+
+    fn failure(self, cx: &Context, order: &WorkOrder, fault: &Fault) -> Reply {
+        let parts = self.committed.into_iter().map(|(name, part)| (name, Landed::Part(part)));
+        let done = self.done.into_iter().map(|(name, summary)| (name, Landed::Whole(summary)));
+        let failure = Failure {
+            run: &order.run,
+            pipeline: &order.pipeline,
+            component: &order.component,
+            fault,
+            faults: &self.faults,
+            // A stream that is done says more of itself than its commits.
+            streams: &parts.chain(done).collect(),
+            total: self.total.as_ref(),
+        };
+        cx.terminal.say(&failure.text(cx.terminal.side_paint()));
+        Reply { exit: fault.exit() as u8, ..Reply::new("", failure.document()) }
+    }
 }

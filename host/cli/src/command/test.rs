@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate_infrastructure::{DataDir, files};
 use tidegate_model::{
-    Answer, Code, Conformance, Fault, Limits, Permission, PipelineName, Result, Task, WorkOrder, from_yaml,
-    list, tame,
+    Answer, Code, Conformance, Document, Fault, Permission, Result, Task, WorkOrder, from_yaml, list, tame,
 };
 
 use super::Context;
@@ -61,52 +60,37 @@ impl Test {
             "cases": cases,
         });
         let text = words(&cases, cx.terminal.paint());
-        Ok(Reply { success: failed == 0, ..Reply::new(text, document) })
+        Ok(Reply { exit: u8::from(failed > 0), ..Reply::new(text, document) })
     }
 
     fn order(&self, data_dir: &DataDir, plugin: &Plugin) -> Result<WorkOrder> {
-        let pipeline = PipelineName::new("conformance").map_err(|why| Fault::internal(Code::Bug, why))?;
-        let mut order = WorkOrder {
-            run: work::new_run()?,
-            pipeline,
-            component: plugin.component.clone(),
-            config: self.config()?,
-            permissions: Vec::new(),
-            source: Vec::new(),
-            limits: Limits::default(),
-            base: folder_of(self.config.as_deref().unwrap_or(Path::new("config")))?,
-            data_dir: data_dir.root().to_owned(),
-            task: Task::Conform,
-        };
-        order.permissions =
-            consent::for_a_test(plugin, &order, data_dir).map_err(|fault| self.in_place(fault))?;
+        let component = plugin.component.clone();
+        let mut order = work::order_without_pipeline(component, "conformance", data_dir, Task::Conform)?;
+        if let Some(file) = &self.config {
+            let document = read(file)?;
+            order.config = from_yaml(&document.file, &document.text)?;
+            order.document = Some(document);
+            order.base = folder_of(file)?;
+        }
+        order.permissions = consent::for_a_test(plugin, &order, data_dir).map_err(|fault| {
+            match (fault.code, &self.config) {
+                (Code::BadConfig, None) => fault.help(
+                    "write it into a file, such as `location: ./data`, and give that with --config FILE",
+                ),
+                _ => fault,
+            }
+        })?;
         Ok(order)
     }
+}
 
-    /// A test has no pipeline file: what is missing in the configuration goes elsewhere.
-    fn in_place(&self, fault: Fault) -> Fault {
-        match &self.config {
-            _ if fault.code != Code::BadConfig => fault,
-            None => fault
-                .help("write it into a file, such as `location: ./data`, and give that with --config FILE"),
-            Some(file) => fault.help(format!("write it into {}", file.display())),
-        }
-    }
-
-    /// An empty one where none is given.
-    fn config(&self) -> Result<Value> {
-        match &self.config {
-            None => Ok(json!({})),
-            Some(file) => {
-                let text = files::read_to_string(file).map_err(|fault| {
-                    Fault::user(Code::BadUsage, fault.message).help(
-                        "write the connector's configuration into a file, and give its path with --config",
-                    )
-                })?;
-                from_yaml(&file.display().to_string(), &text)
-            }
-        }
-    }
+/// A configuration that is a file of its own.
+fn read(file: &Path) -> Result<Document> {
+    let text = files::read_to_string(file).map_err(|fault| {
+        Fault::user(Code::BadUsage, fault.message)
+            .help("write the connector's configuration into a file, and give its path with --config")
+    })?;
+    Ok(Document { file: file.display().to_string(), text, config: Vec::new() })
 }
 
 fn words(cases: &[Conformance], paint: Paint) -> String {

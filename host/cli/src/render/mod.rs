@@ -1,5 +1,6 @@
 //! What people see. Everything here makes text out of values and touches nothing, so that a test can read it.
 
+mod failure;
 mod fault;
 mod number;
 mod paint;
@@ -9,6 +10,7 @@ mod summary;
 mod table;
 mod text;
 
+pub use failure::{Failure, Landed, Part};
 pub use fault::fault;
 pub use number::{bytes, count, duration, plural, rate};
 pub use paint::Paint;

@@ -28,48 +28,26 @@ pub fn request(order: &WorkOrder, review: &Review, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidegate_model::{
-        Capability, CapabilityKind, ComponentRef, Limits, Manifest, PipelineName, RunId, Task, World,
-    };
+    use tidegate_model::{ComponentRef, Limits, Manifest, PipelineName, RunId, Task};
     use tidegate_permission::{Ceiling, Grants};
 
     use super::*;
 
     #[test]
     fn a_request_is_told_with_the_reasons_of_its_author() {
-        let ask = |kind, target: Option<&str>, required, reason: &str| Capability {
-            id: "x".into(),
-            kind,
-            target: target.map(str::to_owned),
-            required,
-            reason: reason.into(),
-        };
-        let manifest = Manifest {
-            contract: "0.1".into(),
-            name: "files".into(),
-            version: semver::Version::new(0, 1, 0),
-            world: World::Extractor,
-            title: String::new(),
-            description: String::new(),
-            publisher: String::new(),
-            license: String::new(),
-            capabilities: vec![
-                ask(
-                    CapabilityKind::Files,
-                    Some("{config.location}"),
-                    true,
-                    "reads the files you point it at",
-                ),
-                ask(
-                    CapabilityKind::Decode,
-                    None,
-                    false,
-                    "decodes files natively, so that their bytes never enter the connector",
-                ),
+        let manifest: Manifest = serde_json::from_value(json!({
+            "contract": "0.2", "name": "files", "version": "0.1.0", "world": "extractor",
+            "capabilities": [
+                { "id": "source", "kind": "files", "target": "{config.location}", "required": true,
+                  "reason": "reads the files you point it at" },
+                { "id": "kernels", "kind": "decode",
+                  "reason": "decodes files natively, so that their bytes never enter the connector" },
             ],
-        };
+        }))
+        .unwrap();
         let order = WorkOrder {
             run: RunId::new("r").unwrap(),
+            began: std::time::Duration::ZERO,
             pipeline: PipelineName::new("flights").unwrap(),
             component: ComponentRef {
                 name: "files".into(),
@@ -78,6 +56,7 @@ mod tests {
                 path: "files.wasm".into(),
             },
             config: json!({ "location": "./data" }),
+            document: None,
             permissions: Vec::new(),
             source: Vec::new(),
             limits: Limits::default(),

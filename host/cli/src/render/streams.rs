@@ -20,9 +20,9 @@ fn one(stream: &StreamInfo, paint: Paint) -> String {
     ];
     text.push_str(&format!("  {}\n", size.into_iter().flatten().collect::<Vec<_>>().join(" · ")));
     let mut table = Table::new([("", Align::Left), ("", Align::Left), ("", Align::Left)]);
-    for (name, data_type, nullable) in &stream.columns {
-        let required = if *nullable { "" } else { "never null" };
-        table.row(vec![clip(&tame(name), 32), tame(data_type), required.to_owned()]);
+    for column in &stream.columns {
+        let required = if column.nullable { "" } else { "never null" };
+        table.row(vec![clip(&tame(&column.name), 32), tame(&column.data_type), required.to_owned()]);
     }
     text.push_str(&table.render("  "));
     // A key is all of its columns; a cursor is any one of these.
@@ -40,13 +40,20 @@ fn one(stream: &StreamInfo, paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_model::Column;
+
     use super::*;
 
     #[test]
     fn a_stream_shows_its_columns_and_what_to_know() {
+        let column = |name: &str, data_type: &str, nullable| Column {
+            name: name.into(),
+            data_type: data_type.into(),
+            nullable,
+        };
         let airlines = StreamInfo {
             name: "airlines".into(),
-            columns: vec![("carrier".into(), "Utf8".into(), true), ("id".into(), "Int64".into(), false)],
+            columns: vec![column("carrier", "string", true), column("id", "int64", false)],
             modes: vec!["full".into(), "incremental".into()],
             key: vec!["id".into()],
             cursors: vec!["id".into(), "carrier".into()],
@@ -58,8 +65,8 @@ mod tests {
             streams(&[airlines], Paint::PLAIN),
             "\
 airlines  about 1,600 rows · 386 B · full, incremental
-  carrier  Utf8
-  id       Int64  never null
+  carrier  string
+  id       int64   never null
   key      id
   cursors  id, carrier
   note `carrier` is text because of \"NA\"

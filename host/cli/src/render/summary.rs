@@ -12,6 +12,15 @@ use super::{Align, Paint, Table, bytes, clip, count, duration, plural, rate, wra
 
 const WIDTH: usize = 80;
 
+type Count = fn(&StreamSummary) -> u64;
+
+/// What a source sent that did not become rows, under the names that people read.
+const ASIDE: [(&str, Count); 3] = [
+    ("rejected", |stream| stream.rejected),
+    ("older", |stream| stream.skipped),
+    ("known", |stream| stream.recognised),
+];
+
 /// All that there is to say about a run that ended well.
 pub struct Story<'a> {
     pub run: &'a RunId,
@@ -52,13 +61,19 @@ impl Story<'_> {
         let verb = if names.len() == 1 { "is" } else { "are" };
         let told = format!("Nothing new: {} {verb} up to date.", list(&names));
         let mut text = format!("\n{}\n", paint.bold(&wrap(&told, WIDTH, "")));
-        let skipped: u64 = self.streams.values().map(|stream| stream.skipped).sum();
-        if skipped > 0 {
-            let sent = if skipped == 1 { "was" } else { "were" };
-            text.push_str(&format!(
-                "{} at or below the mark of the last run {sent} left out.\n",
-                plural(skipped, "row")
-            ));
+        let were = |number| if number == 1 { "was" } else { "were" };
+        let (older, known) = (self.sum(|stream| stream.skipped), self.sum(|stream| stream.recognised));
+        if older > 0 {
+            let what = format!(
+                "{} older than the mark of the last run {} left out.\n",
+                plural(older, "row"),
+                were(older)
+            );
+            text.push_str(&what);
+        }
+        if known > 0 {
+            let what = format!("{} that came again {} recognised.\n", plural(known, "row"), were(known));
+            text.push_str(&what);
         }
         text.push_str(&format!("\n{}", self.facts(paint)));
         text
@@ -75,19 +90,21 @@ impl Story<'_> {
         text
     }
 
+    fn sum(&self, field: Count) -> u64 {
+        self.streams.values().map(field).sum()
+    }
+
     /// Columns that would hold nothing but zeros stay away.
     fn table(&self) -> String {
-        let rejected = self.streams.values().any(|stream| stream.rejected > 0);
-        let skipped = self.streams.values().any(|stream| stream.skipped > 0);
-        let optional = [("rejected", rejected), ("older", skipped)];
+        let mut shown = ASIDE.to_vec();
+        shown.retain(|(_, field)| self.sum(*field) > 0);
         let mut columns = vec![("stream", Align::Left), ("rows", Align::Right)];
-        columns.extend(optional.iter().filter(|(_, shown)| *shown).map(|(name, _)| (*name, Align::Right)));
+        columns.extend(shown.iter().map(|(name, _)| (*name, Align::Right)));
         columns.extend([("size", Align::Right), ("rows/s", Align::Right), ("version", Align::Right)]);
         let mut table = Table::new(columns);
         for (name, stream) in self.streams {
             let mut cells = vec![clip(name.as_str(), 28), count(stream.rows)];
-            cells.extend(rejected.then(|| count(stream.rejected)));
-            cells.extend(skipped.then(|| count(stream.skipped)));
+            cells.extend(shown.iter().map(|(_, field)| count(field(stream))));
             cells.extend([
                 bytes(stream.bytes),
                 count(rate(stream.rows, stream.milliseconds)),
@@ -96,12 +113,10 @@ impl Story<'_> {
             table.row(cells);
         }
         if self.streams.len() > 1 {
-            let sum = |field: fn(&StreamSummary) -> u64| self.streams.values().map(field).sum();
-            let mut cells = vec!["total".to_owned(), count(sum(|stream| stream.rows))];
-            cells.extend(rejected.then(|| count(sum(|stream| stream.rejected))));
-            cells.extend(skipped.then(|| count(sum(|stream| stream.skipped))));
+            let mut cells = vec!["total".to_owned(), count(self.sum(|stream| stream.rows))];
+            cells.extend(shown.iter().map(|(_, field)| count(self.sum(*field))));
             cells.extend([
-                bytes(sum(|stream| stream.bytes)),
+                bytes(self.sum(|stream| stream.bytes)),
                 count(rate(self.total.rows, self.total.milliseconds)),
                 String::new(),
             ]);
@@ -314,6 +329,7 @@ Look at it (once: pip install polars deltalake):
         let stream = StreamSummary {
             rejected: 2,
             skipped: 1_000,
+            recognised: 0,
             notes: vec![
                 "`wind_gust` is text because of \"NA\" (line 3); add NA to null_tokens to read it as float64"
                     .into(),

@@ -2,8 +2,6 @@
 //! ours.
 #![allow(dead_code, reason = "each test file uses its part of this")]
 
-pub mod faulty;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +20,17 @@ use url::Url;
 
 pub fn memory() -> Arc<dyn ObjectStore> {
     Arc::new(InMemory::new())
+}
+
+/// Another store with the same files.
+pub async fn copy(store: &Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+    let copy = memory();
+    let files: Vec<_> = store.list(None).try_collect().await.unwrap();
+    for file in files {
+        let content = store.get(&file.location).await.unwrap().bytes().await.unwrap();
+        copy.put(&file.location, content.into()).await.unwrap();
+    }
+    copy
 }
 
 pub async fn table(store: &Arc<dyn ObjectStore>) -> Result<Table> {
@@ -78,6 +87,7 @@ impl Source {
             mode: self.mode,
             write: self.write,
             cursor: (self.mode == Mode::Incremental).then(|| "id".into()),
+            lookback: None,
             splits: (0..self.splits.len()).map(|index| split(&format!("split {index}"))).collect(),
             token: b"token".to_vec(),
             bookmark: Some(b"bookmark".to_vec()),

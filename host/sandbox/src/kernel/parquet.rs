@@ -13,7 +13,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use tidegate_decode::row_width;
+use tidegate_decode::{row_width, type_name};
 use tidegate_model::Reject;
 
 use super::{Piece, content};
@@ -243,7 +243,7 @@ impl ParquetKernel {
                 for (row, lost) in lost.iter_mut().enumerate() {
                     if cast.is_null(row) && column.is_valid(row) && lost.is_none() {
                         let value = array_value_to_string(column, row).unwrap_or_default();
-                        let (name, wanted) = (field.name(), field.data_type());
+                        let (name, wanted) = (field.name(), type_name(field.data_type()));
                         let (name, value) = (clipped(name, 200), clipped(&value, 200));
                         *lost = Some(clipped(&format!("column `{name}`: `{value}` is not {wanted}"), 4096));
                     }

@@ -12,14 +12,12 @@ use tidegate_model::SchemaChange;
 use super::external;
 use super::mark::Mark;
 use super::unary::Step;
-use crate::progress::Progress;
 
 /// Turns whatever schema a split has into the table's, as far as the pipeline allows.
 #[derive(Debug)]
 pub struct CheckStep {
     pub target: SchemaRef,
     pub change: SchemaChange,
-    pub progress: Arc<Progress>,
 }
 
 impl Step for CheckStep {
@@ -52,7 +50,6 @@ impl Step for CheckStep {
                 };
                 let conformed = conform.apply(&batch).map_err(external)?;
                 if !conformed.rejects.is_empty() {
-                    self.progress.rejected(conformed.rejects.len());
                     yield Mark::Rejects(conformed.rejects).into_batch().map_err(external)?;
                 }
                 if conformed.batch.num_rows() > 0 {

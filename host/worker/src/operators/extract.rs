@@ -139,7 +139,6 @@ impl ExtractStep {
     /// One output as it goes on through the plan: rows as they are, all else as marks.
     fn batches(&self, output: Output) -> Result<Vec<RecordBatch>> {
         let rejected = |rejects: Vec<_>| {
-            self.progress.rejected(rejects.len());
             portions(rejects).into_iter().map(|rejects| Mark::Rejects(rejects).into_batch())
         };
         Ok(match output {

@@ -61,7 +61,8 @@ impl Step for StageStep {
                     }
                     (None, Some(open)) => open.stager.write(&batch).await.map_err(external)?,
                     (Some(Mark::Rejects(rejects)), Some(open)) => {
-                        open.stager.reject(&rejects).await.map_err(external)?;
+                        let new = open.stager.reject(&rejects).await.map_err(external)?;
+                        self.progress.rejected(new);
                     }
                     (Some(Mark::Checkpoint { state }), Some(open)) => {
                         let epoch = self.epoch.number();

@@ -1,15 +1,15 @@
 //! The CSV decoder: blocks in, batches out.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, Field as ArrowField, SchemaRef};
 
-use super::column::{Bad, Column, Nulls, Records, column, unquoted};
 use super::distinct_names;
+use super::fields::{Nulls, Records, unquoted};
 use super::scan::{Block, Scanner, Why};
+use crate::column::{Absent, Column, Place, leaf};
 use crate::decoder::{Decoded, Input, Reject};
+use crate::table::{Found, Table};
 use crate::{CsvOptions, Error, Result};
 
 /// So many rejects end a batch, however few rows there are.
@@ -41,15 +41,16 @@ struct Body {
     scanner: Scanner,
     /// Fields of a record.
     width: usize,
-    columns: Vec<Box<dyn Column>>,
-    rows: usize,
+    /// The field that each column reads.
+    sources: Vec<usize>,
+    table: Table,
 }
 
 impl CsvDecoder {
     pub fn new(options: &CsvOptions, schema: SchemaRef) -> Result<Self> {
         options.check()?;
         for field in schema.fields() {
-            column(field, Some(0))?;
+            csv_column(field)?;
         }
         let mut decoder = Self {
             schema,
@@ -85,7 +86,7 @@ impl CsvDecoder {
     pub fn buffered(&self) -> usize {
         let columns = match &self.stage {
             Stage::Header(_) => 0,
-            Stage::Body(body) => body.size(),
+            Stage::Body(body) => body.table.size(),
         };
         self.input.len() + columns
     }
@@ -106,12 +107,12 @@ impl CsvDecoder {
             return Ok(None);
         };
         loop {
-            if body.size() >= max_bytes || rejects.len() >= REJECTS {
+            if body.table.size() >= max_bytes || rejects.len() >= REJECTS {
                 return body.emit(schema, rejects, input.position()).map(Some);
             }
             let Some(length) = body.scanner.scan(input.text(), input.finished())? else { return Ok(None) };
             if length == 0 {
-                return if body.rows == 0 && rejects.is_empty() {
+                return if body.table.rows() == 0 && rejects.is_empty() {
                     Ok(None)
                 } else {
                     body.emit(schema, rejects, input.position()).map(Some)
@@ -175,28 +176,25 @@ impl CsvDecoder {
     }
 
     fn body(&self, width: usize, sources: &[Option<usize>]) -> Result<Body> {
-        let columns = self.schema.fields().iter().zip(sources).map(|(field, source)| column(field, *source));
+        let columns = self.schema.fields().iter().zip(sources).map(|(field, source)| match source {
+            Some(_) => csv_column(field),
+            None => Ok(Box::new(Absent::new(field.data_type().clone(), None)) as Box<dyn Column>),
+        });
         Ok(Body {
             scanner: Scanner::new(self.delimiter, width),
             width,
-            columns: columns.collect::<Result<_>>()?,
-            rows: 0,
+            sources: sources.iter().map(|source| source.unwrap_or(0)).collect(),
+            table: Table::new(columns.collect::<Result<_>>()?),
         })
     }
 }
 
 impl Body {
-    /// Bytes in memory of the columns under construction.
-    fn size(&self) -> usize {
-        self.columns.iter().map(|column| column.size()).sum()
-    }
-
     /// Adds the block of `length` bytes that the scanner found.
     fn append(&mut self, length: usize, input: &Input, nulls: &Nulls, rejects: &mut Vec<Reject>) {
         let text = &input.text()[..length];
         let Block { starts, ends, malformed } = self.scanner.block();
-        let before = self.rows;
-        let mut found: Vec<(usize, String, &[u8])> = Vec::new();
+        let mut found: Vec<Found> = Vec::new();
         for line in malformed {
             let reason = match line.why {
                 Why::Fields(fields) => format!("it has {fields} fields, not {}", self.width),
@@ -204,53 +202,26 @@ impl Body {
             };
             found.push((line.start, reason, &text[line.start..line.end]));
         }
-        let (mut starts, mut ends) = (Cow::Borrowed(starts), Cow::Borrowed(ends));
-        loop {
-            let records = Records { text, starts: &starts, ends: &ends, width: self.width, nulls };
-            let bad = fill(&mut self.columns, &records).0;
-            if bad.is_empty() {
-                break;
-            }
-            for column in &mut self.columns {
-                column.truncate(before);
-            }
-            let good: Vec<_> = (0..starts.len()).filter(|row| !bad.contains_key(row)).collect();
-            let fields = |row: usize| &ends[row * self.width..(row + 1) * self.width];
-            let good_starts = good.iter().map(|row| starts[*row]).collect();
-            let good_ends = good.iter().flat_map(|row| fields(*row)).copied().collect();
-            found.extend(
-                bad.into_iter().map(|(row, reason)| (starts[row] as usize, reason, records.record(row))),
-            );
-            (starts, ends) = (Cow::Owned(good_starts), Cow::Owned(good_ends));
-        }
-        self.rows += starts.len();
-        found.sort_by_key(|(start, ..)| *start);
+        let (starts, ends) = (Cow::Borrowed(starts.as_slice()), Cow::Borrowed(ends.as_slice()));
+        let records = Records { text, starts, ends, width: self.width, sources: &self.sources, nulls };
+        self.table.append(records, &mut found);
         rejects.extend(input.rejects(found));
     }
 
     fn emit(&mut self, schema: &SchemaRef, rejects: &mut Vec<Reject>, position: u64) -> Result<Decoded> {
-        let arrays = self.columns.iter_mut().map(|column| column.finish()).collect::<Result<_>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)
-            .map_err(Error::internal)?;
-        Ok(Decoded { batch, rejects: std::mem::take(rejects), position })
+        Ok(Decoded { batch: self.table.emit(schema)?, rejects: std::mem::take(rejects), position })
     }
 }
 
-/// Every column takes its fields. Rows that are not UTF-8 are bad as a whole.
-fn fill(columns: &mut [Box<dyn Column>], records: &Records) -> Bad {
-    let mut bad = Bad::default();
-    if !records.text.is_ascii() && std::str::from_utf8(records.text).is_err() {
-        for row in 0..records.starts.len() {
-            if let Err(error) = std::str::from_utf8(records.record(row)) {
-                bad.add(row, || format!("byte {} of it is not UTF-8", error.valid_up_to() + 1));
-            }
-        }
+/// A column that text can express.
+fn csv_column(field: &ArrowField) -> Result<Box<dyn Column>> {
+    let place = Place { name: field.name().clone(), nullable: field.is_nullable() };
+    if *field.data_type() == DataType::Null {
+        return Ok(Box::new(Absent::new(DataType::Null, None)));
     }
-    for column in columns {
-        column.append(records, &mut bad);
-    }
-    bad
+    leaf(field.data_type(), place).map_err(|place| {
+        Error::options(format!("column `{}`: {} cannot be read from CSV", place.name, field.data_type()))
+    })
 }
 
 /// The texts of a first record's fields, or `None` when the block has no record.

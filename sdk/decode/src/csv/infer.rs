@@ -1,16 +1,19 @@
 //! A CSV file's schema from its first records.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use arrow_schema::{DataType, Field, Schema};
 
-use super::column::{Nulls, Records, unquoted};
 use super::decode::header_fields;
 use super::distinct_names;
+use super::fields::{Nulls, Records, unquoted};
 use super::scan::Scanner;
-use crate::decoder::{BYTE_ORDER_MARK, line_breaks};
+use crate::bytes::line_breaks;
+use crate::decoder::BYTE_ORDER_MARK;
 use crate::infer::spelled;
-use crate::{CsvOptions, Error, Inferred, Result, value};
+use crate::kinds::{Kind, Kinds};
+use crate::{CsvOptions, Error, Inferred, Result};
 
 /// The names of a CSV file's columns, from its beginning: those in its header, or `column_1` and so on. A
 /// piece from the file's middle is decoded with these as [`CsvOptions::columns`].
@@ -62,13 +65,11 @@ pub fn infer(options: &CsvOptions, sample: &[u8], complete: bool) -> Result<Infe
     loop {
         let length = scanner.scan(text, complete)?;
         let block = scanner.block();
-        let records =
-            Records { text, starts: &block.starts, ends: &block.ends, width: names.len(), nulls: &nulls };
+        let (starts, ends) = (Cow::Borrowed(block.starts.as_slice()), Cow::Borrowed(block.ends.as_slice()));
+        let records = Records { text, starts, ends, width: names.len(), sources: &[], nulls: &nulls };
         for (index, seen) in columns.iter_mut().enumerate() {
-            for row in 0..block.starts.len() {
-                seen.look(records.raw(row, index), &nulls, || {
-                    line + line_breaks(&text[..block.starts[row] as usize])
-                });
+            for (raw, start) in records.fields(index).raw() {
+                seen.look(raw, &nulls, || line + line_breaks(&text[..start]));
             }
         }
         rows += block.starts.len() as u64;
@@ -108,29 +109,10 @@ pub fn infer(options: &CsvOptions, sample: &[u8], complete: bool) -> Result<Infe
     Ok(Inferred { schema: Arc::new(Schema::new(fields)), rows, notes })
 }
 
-/// What a value looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Boolean,
-    Integer,
-    Float,
-    Date,
-    Naive,
-    Zoned,
-    /// A number whose leading zeros would be lost.
-    Zeros,
-    /// An integer beyond 64 bits.
-    Huge,
-    Text,
-}
-
 /// What a column's values look like.
 #[derive(Debug, Clone, Default)]
 struct Seen {
-    /// One bit for each kind.
-    kinds: u16,
-    /// A timestamp has a fraction finer than microseconds.
-    nanoseconds: bool,
+    kinds: Kinds,
     /// Distinct values that are nothing but text, their lines, and whether they are quoted; at most two.
     texts: Vec<(String, u64, bool)>,
     /// How many values there are, and how many of them are nothing but text.
@@ -146,33 +128,27 @@ impl Seen {
         }
         let text = if quoted { unquoted(raw) } else { raw.into() };
         let kind = Kind::of(&text);
-        self.kinds |= 1 << kind as u16;
+        self.kinds.see(kind, &text);
         self.values += 1;
         self.text_values += u64::from(kind == Kind::Text);
-        match kind {
-            Kind::Naive | Kind::Zoned => {
-                self.nanoseconds |= value::timestamp(&text).is_some_and(|at| at.nanoseconds % 1000 != 0);
+        if kind == Kind::Text && self.texts.len() < 2 {
+            let text = String::from_utf8_lossy(&text);
+            if self.texts.iter().all(|(known, ..)| *known != text) {
+                self.texts.push((text.chars().take(40).collect(), line(), quoted));
             }
-            Kind::Text if self.texts.len() < 2 => {
-                let text = String::from_utf8_lossy(&text);
-                if self.texts.iter().all(|(known, ..)| *known != text) {
-                    self.texts.push((text.chars().take(40).collect(), line(), quoted));
-                }
-            }
-            _ => {}
         }
     }
 
     fn data_type(&self, name: &str, notes: &mut Vec<String>) -> DataType {
-        if let Some(data_type) = self.typed(self.kinds) {
+        if let Some(data_type) = self.kinds.data_type() {
             return data_type;
         }
-        let others = self.kinds & !(1 << Kind::Text as u16);
-        if others == 1 << Kind::Zeros as u16 {
+        let others = self.kinds.without(Kind::Text);
+        if others.is_only(Kind::Zeros) {
             notes.push(format!("`{name}` is text because its numbers have leading zeros"));
-        } else if self.kinds & (1 << Kind::Huge as u16) != 0 && self.texts.is_empty() {
+        } else if self.kinds.has(Kind::Huge) && self.texts.is_empty() {
             notes.push(format!("`{name}` is text because it has integers beyond 64 bits"));
-        } else if let Some(wanted) = self.typed(others).filter(|_| others != 0) {
+        } else if let Some(wanted) = others.data_type().filter(|_| !others.is_empty()) {
             match self.texts.as_slice() {
                 [(token, line, false)] => notes.push(format!(
                     "`{name}` is text because of {token:?} (line {line}); add {token:?} to null_tokens to read it as {}",
@@ -190,55 +166,6 @@ impl Seen {
             notes.push(format!("`{name}` is text because its values are of different kinds"));
         }
         DataType::Utf8
-    }
-
-    /// The type that all these kinds have in common, other than text.
-    fn typed(&self, kinds: u16) -> Option<DataType> {
-        const BOOLEAN: u16 = 1 << Kind::Boolean as u16;
-        const INTEGER: u16 = 1 << Kind::Integer as u16;
-        const FLOAT: u16 = 1 << Kind::Float as u16;
-        const HUGE: u16 = 1 << Kind::Huge as u16;
-        const DATE: u16 = 1 << Kind::Date as u16;
-        const NAIVE: u16 = 1 << Kind::Naive as u16;
-        const ZONED: u16 = 1 << Kind::Zoned as u16;
-        let unit = if self.nanoseconds { TimeUnit::Nanosecond } else { TimeUnit::Microsecond };
-        match kinds {
-            0 => Some(DataType::Null),
-            BOOLEAN => Some(DataType::Boolean),
-            INTEGER => Some(DataType::Int64),
-            DATE => Some(DataType::Date32),
-            NAIVE => Some(DataType::Timestamp(unit, None)),
-            ZONED => Some(DataType::Timestamp(unit, Some("UTC".into()))),
-            _ if kinds & FLOAT != 0 && kinds & !(FLOAT | INTEGER | HUGE) == 0 => Some(DataType::Float64),
-            _ => None,
-        }
-    }
-}
-
-impl Kind {
-    fn of(text: &[u8]) -> Self {
-        let digits = text.strip_prefix(b"-").unwrap_or(text);
-        let is_number = digits.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'.');
-        if is_number && digits.iter().all(u8::is_ascii_digit) {
-            return if digits.len() > 1 && digits[0] == b'0' {
-                Self::Zeros
-            } else if value::integer(text).is_some() {
-                Self::Integer
-            } else {
-                Self::Huge
-            };
-        }
-        if is_number && value::float(text).is_some() {
-            let has_leading_zeros = digits.len() > 1 && digits[0] == b'0' && digits[1].is_ascii_digit();
-            return if has_leading_zeros { Self::Zeros } else { Self::Float };
-        }
-        if value::date(text).is_some() {
-            return Self::Date;
-        }
-        if let Some(at) = value::timestamp(text) {
-            return if at.zoned { Self::Zoned } else { Self::Naive };
-        }
-        if value::boolean(text).is_some() { Self::Boolean } else { Self::Text }
     }
 }
 

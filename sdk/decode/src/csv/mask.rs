@@ -1,5 +1,7 @@
 //! Where in 64 bytes the bytes are that give a CSV file its structure.
 
+use crate::bytes::{LANES, equal};
+
 /// One bit for each of 64 bytes; the first byte is the lowest bit.
 #[derive(Clone, Copy)]
 pub struct Masks {
@@ -12,11 +14,17 @@ pub const BLOCK: usize = 64;
 
 impl Masks {
     /// Looks at 64 bytes of `text` from `at`, or at those that are left. Bits beyond the end are zero.
+    #[inline(always)]
     pub fn at(text: &[u8], at: usize, delimiter: u8) -> Self {
         let rest = &text[at..];
-        if let Some(block) = rest.first_chunk::<BLOCK>() {
-            return Self::of(block, delimiter);
+        match rest.first_chunk() {
+            Some(block) => Self::of(block, delimiter),
+            None => Self::of_rest(rest, delimiter),
         }
+    }
+
+    #[cold]
+    fn of_rest(rest: &[u8], delimiter: u8) -> Self {
         let mut block = [0; BLOCK];
         block[..rest.len()].copy_from_slice(rest);
         let masks = Self::of(&block, delimiter);
@@ -24,26 +32,22 @@ impl Masks {
         Self { delimiter: masks.delimiter & ((1 << rest.len()) - 1), ..masks }
     }
 
+    #[inline(always)]
     fn of(block: &[u8; BLOCK], delimiter: u8) -> Self {
-        Self { delimiter: equal(block, delimiter), newline: equal(block, b'\n'), quote: equal(block, b'"') }
+        let mut masks = Self { delimiter: 0, newline: 0, quote: 0 };
+        for (index, lanes) in block.as_chunks::<LANES>().0.iter().enumerate() {
+            let place = |bits: u32| u64::from(bits) << (LANES * index);
+            masks.delimiter |= place(equal(lanes, delimiter));
+            masks.newline |= place(equal(lanes, b'\n'));
+            masks.quote |= place(equal(lanes, b'"'));
+        }
+        masks
     }
 
+    #[inline(always)]
     pub fn any(self) -> u64 {
         self.delimiter | self.newline | self.quote
     }
-}
-
-/// The comparison becomes vector instructions. A multiplication then gathers one bit from each of eight
-/// bytes: byte `i` keeps bit `i` only, so the top byte of the product, their sum, is their union.
-#[inline]
-fn equal(block: &[u8; BLOCK], byte: u8) -> u64 {
-    let hits = block.map(|b| if b == byte { 0xFF_u8 } else { 0 });
-    let mut mask = 0;
-    for (index, lane) in hits.as_chunks::<8>().0.iter().enumerate() {
-        let kept = u64::from_le_bytes(*lane) & 0x8040_2010_0804_0201;
-        mask |= (kept.wrapping_mul(0x0101_0101_0101_0101) >> 56) << (8 * index);
-    }
-    mask
 }
 
 #[cfg(test)]

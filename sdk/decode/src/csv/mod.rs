@@ -1,15 +1,15 @@
 //! Comma-separated values.
 //!
-//! A block of about a thousand records is first split into fields (`scan`), then read column by column
-//! (`column`), so that each column's parser runs in a tight loop over text that is still in the cache.
+//! A block of about a thousand records is first split into fields (`scan`), then read column by column.
 
-mod column;
 mod decode;
+mod fields;
 mod infer;
 mod mask;
 mod scan;
 
 pub(crate) use decode::CsvDecoder;
+pub(crate) use fields::{Fields, unquoted};
 pub use infer::column_names;
 pub(crate) use infer::infer;
 pub(crate) use scan::Boundaries;

@@ -1,6 +1,7 @@
 //! Splits text into records and fields.
 
 use super::mask::{BLOCK, Masks};
+use crate::bytes::find;
 use crate::{Error, Result};
 
 /// A block is as many records as it takes to reach either of these. It depends on the text alone, so that
@@ -102,13 +103,14 @@ impl Scanner {
         let end = text.len().min(base + BLOCK);
         self.at = end;
         let mut bits = masks.any();
+        let quoted = self.quotes.open || masks.quote != 0;
         while bits != 0 {
             let bit = bits & bits.wrapping_neg();
             bits ^= bit;
             let at = base + bit.trailing_zeros() as usize;
-            if masks.quote & bit != 0 {
+            if quoted && masks.quote & bit != 0 {
                 self.quotes.quote(at as u64, self.field_start() as u64);
-            } else if self.quotes.open {
+            } else if quoted && self.quotes.open {
                 // Quoted delimiters and line breaks are text.
             } else if masks.delimiter & bit != 0 {
                 self.block.ends.push(at as u32);
@@ -178,7 +180,7 @@ impl Scanner {
     fn resume_after_line(&mut self, text: &[u8]) -> Result<bool> {
         let start = self.record;
         let limit = text.len().min(start + MAX_RECORD);
-        let (end, next) = match text[start..limit].iter().position(|byte| *byte == b'\n') {
+        let (end, next) = match find(&text[start..limit], b'\n') {
             Some(length) => (start + length, start + length + 1),
             None if limit == text.len() => (limit, limit),
             None => {

@@ -1,26 +1,33 @@
 //! The JSON decoder: blocks in, batches out.
 
-use std::ops::{Range, RangeInclusive};
-use std::sync::Arc;
+use arrow_schema::SchemaRef;
 
-use arrow_array::RecordBatch;
-use arrow_json::ReaderBuilder;
-use arrow_json::reader::Decoder as RowDecoder;
-use arrow_schema::{ArrowError, SchemaRef};
-
-use super::split::{RECORDS, Splitter};
+use super::column::column;
+use super::members::{Members, record};
+use super::split::Splitter;
+use crate::column::Values;
 use crate::decoder::{Decoded, Input, Reject};
-use crate::{Error, Result, row_width};
+use crate::table::{Block, Found, Table};
+use crate::{Result, row_width};
 
-/// Bounds of a batch's text, in bytes. Its rows take about as much memory, mostly less.
-const TEXT: RangeInclusive<usize> = 64 << 10..=4 << 20;
+/// A block is as many records as it takes to reach either of these. It depends on the text alone, so that
+/// batches do too.
+const RECORDS: usize = 1024;
+const BYTES: usize = 64 << 10;
+/// So many rows or rejects end a batch, however small it is.
+const ROWS: usize = 1 << 16;
+const REJECTS: usize = 1024;
+/// Texts of one column are addressed with 31 bits.
+const MAX_BATCH: usize = 1 << 30;
 
 #[derive(Debug)]
 pub struct JsonDecoder {
     schema: SchemaRef,
     input: Input,
     splitter: Splitter,
-    rows: RowDecoder,
+    members: Members,
+    table: Table,
+    rejects: Vec<Reject>,
     /// Bytes of a row in which all is null, at least 1.
     row_width: usize,
     /// Records so far, when positions count these and not bytes.
@@ -37,13 +44,15 @@ impl JsonDecoder {
     }
 
     fn new(schema: SchemaRef, splitter: Splitter, records: Option<u64>) -> Result<Self> {
-        let row_width = usize::try_from(row_width(schema.fields())).unwrap_or(usize::MAX).max(1);
+        let columns = schema.fields().iter().map(|field| column(field, field.is_nullable(), ""));
         Ok(Self {
-            rows: row_decoder(&schema)?,
-            row_width,
+            table: Table::new(columns.collect::<Result<_>>()?),
+            members: Members::new(schema.fields().iter().map(|field| field.name())),
+            row_width: usize::try_from(row_width(schema.fields())).unwrap_or(usize::MAX).max(1),
             schema,
             input: Input::default(),
             splitter,
+            rejects: Vec::new(),
             records,
         })
     }
@@ -61,107 +70,92 @@ impl JsonDecoder {
     }
 
     pub fn buffered(&self) -> usize {
-        self.input.len()
+        self.input.len() + self.table.size()
     }
 
     pub fn next(&mut self, max_bytes: usize) -> Result<Option<Decoded>> {
         if !self.input.skip_byte_order_mark() {
             return Ok(None);
         }
-        let enough = max_bytes.clamp(*TEXT.start(), *TEXT.end());
+        let enough = max_bytes.clamp(1, MAX_BATCH);
         // Even an empty record takes a row's width.
-        let most = enough / self.row_width;
+        let most = (enough / self.row_width).clamp(1, RECORDS);
         loop {
-            let scanned = self.splitter.scan(self.input.text(), self.input.finished(), most, enough)?;
+            let (rows, rejects) = (self.table.rows(), self.rejects.len());
+            if self.table.size() >= enough || rows >= ROWS || rejects >= REJECTS {
+                return self.emit().map(Some);
+            }
+            let scanned = self.splitter.scan(self.input.text(), self.input.finished(), most, BYTES)?;
             let Some(length) = scanned else { return Ok(None) };
             if length == 0 {
-                return Ok(None);
+                return if rows + rejects == 0 { Ok(None) } else { self.emit().map(Some) };
             }
-            let records = self.splitter.records().len();
-            if records == 0 {
-                self.input.consume(length);
-                self.splitter.reset();
-                continue;
-            }
-            let (batch, rejects) = self.decode()?;
-            self.input.consume(length);
-            self.splitter.reset();
+            self.append(length);
             if let Some(so_far) = &mut self.records {
-                *so_far += records as u64;
+                *so_far += self.splitter.records().len() as u64;
             }
-            let position = self.records.unwrap_or(self.input.position());
-            return Ok(Some(Decoded { batch, rejects, position }));
+            self.splitter.reset();
+            self.input.consume(length);
         }
     }
 
-    /// The block's records.
-    fn decode(&mut self) -> Result<(RecordBatch, Vec<Reject>)> {
-        let mut good: Vec<usize> = (0..self.splitter.records().len()).collect();
-        if let Ok(batch) = self.rows(&good) {
-            return Ok((batch, Vec::new()));
-        }
-        let mut bad = Vec::new();
-        self.find_bad(0..good.len(), &mut bad)?;
-        let text = self.input.text();
-        let found = bad.iter().map(|(record, reason)| {
-            let (start, end) = self.splitter.records()[*record];
-            (start, reason.clone(), &text[start..end])
-        });
-        let rejects = self.input.rejects(found.collect()).collect();
-        good.retain(|record| bad.binary_search_by_key(record, |(bad, _)| *bad).is_err());
-        self.rows = row_decoder(&self.schema)?;
-        Ok((self.rows(&good).map_err(Error::internal)?, rejects))
-    }
-
-    /// The records that cannot be rows, and why, in order.
-    fn find_bad(&mut self, range: Range<usize>, bad: &mut Vec<(usize, String)>) -> Result<()> {
-        self.rows = row_decoder(&self.schema)?;
-        let records: Vec<_> = range.clone().collect();
-        let Err(reason) = self.rows(&records) else { return Ok(()) };
-        if records.len() == 1 {
-            bad.push((range.start, reason));
-            return Ok(());
-        }
-        let middle = range.start + records.len() / 2;
-        self.find_bad(range.start..middle, bad)?;
-        self.find_bad(middle..range.end, bad)
-    }
-
-    /// One row for each of these records, or why not.
-    fn rows(&mut self, records: &[usize]) -> Result<RecordBatch, String> {
-        for record in records {
-            let (start, end) = self.splitter.records()[*record];
-            let mut text = &self.input.text()[start..end];
-            while !text.is_empty() {
-                let read = self.rows.decode(text).map_err(reason)?;
-                if read == 0 {
-                    return Err("it is more than one value".into());
+    /// Adds the block of `length` bytes that the splitter found.
+    fn append(&mut self, length: usize) {
+        let Self { input, splitter, members, table, rejects, .. } = self;
+        let text = &input.text()[..length];
+        let mut found: Vec<Found> = Vec::new();
+        let mut places = Vec::with_capacity(splitter.records().len());
+        members.clear();
+        for (start, end) in splitter.records() {
+            members.add();
+            match record(members, text, *start, *end) {
+                Ok(()) => places.push((*start, *end)),
+                Err(malformed) => {
+                    members.remove();
+                    found.push((*start, malformed.0, &text[*start..*end]));
                 }
-                text = &text[read..];
             }
         }
-        let batch = match self.rows.flush().map_err(reason)? {
-            Some(batch) => batch,
-            None => RecordBatch::new_empty(Arc::clone(&self.schema)),
-        };
-        if batch.num_rows() == records.len() { Ok(batch) } else { Err("it is not exactly one value".into()) }
+        table.append(Records { text, places, members }, &mut found);
+        rejects.extend(input.rejects(found));
+    }
+
+    fn emit(&mut self) -> Result<Decoded> {
+        Ok(Decoded {
+            batch: self.table.emit(&self.schema)?,
+            rejects: std::mem::take(&mut self.rejects),
+            position: self.records.unwrap_or(self.input.position()),
+        })
     }
 }
 
-fn row_decoder(schema: &SchemaRef) -> Result<RowDecoder> {
-    // One row more than a block has: room to notice that there are more values than records.
-    ReaderBuilder::new(Arc::clone(schema))
-        .with_coerce_primitive(true)
-        .with_batch_size(RECORDS + 1)
-        .build_decoder()
-        .map_err(|error| Error::options(format!("JSON cannot be read with this schema: {}", reason(error))))
+struct Records<'t, 'a> {
+    text: &'t [u8],
+    /// First byte and one past the last byte of each.
+    places: Vec<(usize, usize)>,
+    members: &'a mut Members,
 }
 
-fn reason(error: ArrowError) -> String {
-    match error {
-        ArrowError::JsonError(text) | ArrowError::ParseError(text) | ArrowError::NotYetImplemented(text) => {
-            text
-        }
-        other => other.to_string(),
+impl<'t> Block<'t> for Records<'t, '_> {
+    fn rows(&self) -> usize {
+        self.places.len()
+    }
+
+    fn text(&self) -> &'t [u8] {
+        self.text
+    }
+
+    fn record(&self, row: usize) -> (usize, &'t [u8]) {
+        let (start, end) = self.places[row];
+        (start, &self.text[start..end])
+    }
+
+    fn values(&self, index: usize) -> Values<'_> {
+        Values::Json(self.members.values(self.text, index))
+    }
+
+    fn keep(&mut self, rows: &[usize]) {
+        self.places = rows.iter().map(|row| self.places[*row]).collect();
+        self.members.keep(rows);
     }
 }

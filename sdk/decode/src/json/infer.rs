@@ -6,12 +6,15 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Fields, Schema};
 use serde_json::Value;
 
-use super::split::{RECORDS, Splitter};
-use crate::decoder::{BYTE_ORDER_MARK, line_breaks};
+use super::split::Splitter;
+use crate::bytes::line_breaks;
+use crate::decoder::BYTE_ORDER_MARK;
+use crate::kinds::{Kind, Kinds};
 use crate::{Error, Format, Inferred, Result};
 
 /// Bytes looked at in one go.
 const BLOCK: usize = 256 << 10;
+const RECORDS: usize = 8192;
 /// Of one object, over all records. Where there are more, they are data and not columns.
 const MAX_MEMBERS: usize = 4096;
 
@@ -72,13 +75,8 @@ pub fn infer(format: &Format, sample: &[u8], complete: bool) -> Result<Inferred>
 enum Shape {
     /// None but null.
     Null,
-    Boolean,
-    Integer,
-    Float,
-    /// Also numbers beyond 64 bits, and scalars of different kinds: all keep their text.
-    Text {
-        mixed: bool,
-    },
+    /// Neither objects nor lists.
+    Scalar(Kinds),
     List(Box<Shape>),
     Object(Members),
     /// Objects or lists in one record and something else in another.
@@ -120,13 +118,16 @@ impl Members {
 
 impl Shape {
     fn see(&mut self, value: &Value) -> Result<()> {
-        let seen = match value {
-            Value::Null => return Ok(()),
-            Value::Bool(_) => Self::Boolean,
-            Value::Number(number) if number.is_i64() => Self::Integer,
-            Value::Number(number) if number.is_u64() => Self::Text { mixed: false },
-            Value::Number(_) => Self::Float,
-            Value::String(_) => Self::Text { mixed: false },
+        match value {
+            Value::Null => {}
+            Value::Bool(_) => self.see_scalar(Kind::Boolean, b""),
+            Value::Number(number) if number.is_i64() => self.see_scalar(Kind::Integer, b""),
+            Value::Number(number) if number.is_u64() => self.see_scalar(Kind::Huge, b""),
+            Value::Number(_) => self.see_scalar(Kind::Float, b""),
+            Value::String(text) => {
+                let text = text.as_bytes();
+                self.see_scalar(Kind::of_string(text), text);
+            }
             Value::Array(items) => {
                 if matches!(self, Self::Null) {
                     *self = Self::List(Box::new(Self::Null));
@@ -135,7 +136,6 @@ impl Shape {
                     Self::List(item) => items.iter().try_for_each(|value| item.see(value))?,
                     _ => *self = Self::Conflict,
                 }
-                return Ok(());
             }
             Value::Object(object) => {
                 if matches!(self, Self::Null) {
@@ -149,36 +149,33 @@ impl Shape {
                     }
                     _ => *self = Self::Conflict,
                 }
-                return Ok(());
             }
-        };
-        let joined = match (&*self, seen) {
-            (Self::Null, seen) => seen,
-            (Self::Boolean, Self::Boolean) => return Ok(()),
-            (Self::Integer, Self::Integer) => return Ok(()),
-            (Self::Integer | Self::Float, Self::Integer | Self::Float) => Self::Float,
-            (Self::Text { mixed: true }, _) => return Ok(()),
-            (Self::Text { .. }, Self::Text { .. }) => return Ok(()),
-            (Self::Object(_) | Self::List(_) | Self::Conflict, _) => Self::Conflict,
-            _ => Self::Text { mixed: true },
-        };
-        *self = joined;
+        }
         Ok(())
+    }
+
+    fn see_scalar(&mut self, kind: Kind, text: &[u8]) {
+        if matches!(self, Self::Null) {
+            *self = Self::Scalar(Kinds::default());
+        }
+        match self {
+            Self::Scalar(kinds) => kinds.see(kind, text),
+            _ => *self = Self::Conflict,
+        }
     }
 
     /// `None` where there is no type that can hold anything.
     fn data_type(&self, path: &str, notes: &mut Vec<String>) -> Option<DataType> {
         Some(match self {
             Self::Null => DataType::Null,
-            Self::Boolean => DataType::Boolean,
-            Self::Integer => DataType::Int64,
-            Self::Float => DataType::Float64,
-            Self::Text { mixed } => {
-                if *mixed {
+            Self::Scalar(kinds) => kinds.data_type().unwrap_or_else(|| {
+                if kinds.is_only(Kind::Huge) {
+                    notes.push(format!("`{path}` is text because it has integers beyond 64 bits"));
+                } else if !kinds.is_only(Kind::Text) {
                     notes.push(format!("`{path}` is text because its values are of different kinds"));
                 }
                 DataType::Utf8
-            }
+            }),
             Self::List(item) => {
                 let item = item.data_type(&format!("{path}[]"), notes)?;
                 DataType::List(Arc::new(Field::new("item", item, true)))
@@ -237,6 +234,15 @@ mod tests {
             (["null", "null"], "Null"),
             (["1", "\"a\""], "Utf8"),
             (["18446744073709551615", "1"], "Utf8"),
+            (["\"2013-01-31\"", "null"], "Date32"),
+            (["\"2013-01-31T06:00:00Z\"", "\"2013-01-31T06:00:00+01:00\""], "Timestamp(µs, \"UTC\")"),
+            (["\"2013-01-31 06:00:00.000000001\"", "\"2013-01-31 06:00\""], "Timestamp(ns)"),
+            (["\"2013-01-31T06:00:00Z\"", "\"2013-01-31T06:00:00\""], "Utf8"),
+            (["\"2013-01-31T06:00:00Z\"", "\"soon\""], "Utf8"),
+            (["\"2013-01-31T06:00:00Z\"", "5"], "Utf8"),
+            (["\"1\"", "\"2\""], "Utf8"),
+            (["\"true\"", "\"false\""], "Utf8"),
+            (["18446744073709551615", "0.5"], "Float64"),
             (["[1]", "[]"], &list(DataType::Int64)),
             (["{}", "{\"y\": 1}"], &object),
         ] {

@@ -1,9 +1,7 @@
 //! Where the records of a JSON stream begin and end.
 
+use crate::bytes::find;
 use crate::{Error, Result};
-
-/// A block has at most so many records.
-pub const RECORDS: usize = 8192;
 
 const MAX_RECORD: usize = 16 << 20;
 
@@ -34,14 +32,13 @@ impl Splitter {
     }
 
     /// Goes on in `text`, which starts where the block does and is all there is of it so far, or all there
-    /// will be when `last`. A block is as many records as it takes to reach `most`, [`RECORDS`] or `enough`
-    /// bytes: that depends on the text alone, so that batches do too. Gives the block's length in bytes once
-    /// it is complete, which with `last` it always is; zero then means the end.
+    /// will be when `last`. A block is as many records as it takes to reach `most`, or `enough` bytes: that
+    /// depends on the text alone, so that batches do too. Gives the block's length in bytes once it is
+    /// complete, which with `last` it always is; zero then means the end.
     pub fn scan(&mut self, text: &[u8], last: bool, most: usize, enough: usize) -> Result<Option<usize>> {
-        let most = most.clamp(1, RECORDS);
         match &mut self.kind {
             Kind::Lines => {
-                while let Some(length) = text[self.at..].iter().position(|byte| *byte == b'\n') {
+                while let Some(length) = find(&text[self.at..], b'\n') {
                     let end = self.at + length;
                     self.at = end + 1;
                     self.line(text, end)?;
