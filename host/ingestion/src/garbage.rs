@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use object_store::path::Path;
-use tidegate_model::Result;
+use tidegate_model::{Fault, Result};
 
 use crate::coordinator::{Coordinator, no_generation};
 use crate::document::{Intent, Plan, Progress, Recorded, SeenAt};
@@ -26,6 +26,34 @@ impl Coordinator {
             self.prune().await?;
         }
         Ok(())
+    }
+
+    /// What to say after a fault in the middle of a generation. If another run went on meanwhile, that is what
+    /// happened, whatever it looked like from here; what this one staged is then cleared away, unless somebody
+    /// still works on that generation. Ask when nothing stages any more.
+    pub async fn superseded_or(&mut self, fault: Fault) -> Fault {
+        let Some(work) = self.work.take() else { return fault };
+        match self.give_way(&PlanName::of(&work.generation.plan)).await {
+            Ok(superseded) => superseded.unwrap_or(fault),
+            Err(error) => {
+                tracing::warn!(%error, "could not see whether another run went on");
+                fault
+            }
+        }
+    }
+
+    async fn give_way(&mut self, plan: &PlanName) -> Result<Option<Fault>> {
+        self.delta.reload().await?;
+        let named = self.delta.transaction(self.journal.application.as_str()).await?;
+        if named == self.number {
+            return Ok(None);
+        }
+        let superseded = self.superseded(named);
+        self.load().await?;
+        if self.progress.generation.as_ref().is_none_or(|partial| partial.plan != plan.name) {
+            self.clear_away(plan).await?;
+        }
+        Ok(Some(superseded))
     }
 
     /// Deletes the records that are older than the table's log: no version that the table could be restored

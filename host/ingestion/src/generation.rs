@@ -181,11 +181,16 @@ impl Work {
         let generation = self.generation.id();
         self.receipts.extend(journal.receipts(generation, |_| false, &self.fresh).await?);
         self.joined = true;
-        if self.ledger.is_empty() {
+        if self.seen.is_none() {
+            return Ok(());
+        }
+        // Somebody may have recognised all that was to be recognised, so what is left alone does not tell.
+        let attempts = journal.joined(generation).await?;
+        if self.ledger.is_empty() && attempts.is_empty() {
             return Ok(());
         }
         if journal.table.rules.hold(Rule::OneLineage) {
-            self.keep_one_lineage(journal.joined(generation).await?);
+            self.keep_one_lineage(attempts);
         }
         let chains = self.chains(journal, attempt).await?;
         let taken: BTreeSet<String> = chains.into_values().flatten().collect();

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use deltalake_core::kernel::Action;
+use futures::{StreamExt, stream};
+use object_store::path::Path;
 use tidegate_model::{Code, Fault, Result};
 
 use crate::coordinator::Coordinator;
 use crate::delta::Written;
 use crate::document::{FORMAT, Intent, Progress, Recorded};
+use crate::journal::PARALLEL;
 use crate::rules::Rule;
 
 /// How often an attempt that got no answer is made again.
@@ -96,6 +99,10 @@ impl Coordinator {
             if !edit.rewinds {
                 self.refuse_restored_log().await?;
             }
+            if first.is_some() && rules.hold(Rule::FileIsThere) {
+                // Whoever committed in between may have been somebody who deletes what no version names.
+                self.look_at(intent).await?;
+            }
             if edit.replaces {
                 self.sole_owner().await?;
             } else if intent.predecessor == 0
@@ -105,8 +112,9 @@ impl Coordinator {
             }
             // Built anew on every snapshot, never rebased: its columns and files are read from this one.
             let mut actions = self.actions(edit)?;
+            let before = first.get_or_insert_with(|| actions.clone());
             if !rules.hold(Rule::RebuiltAfterConflict) {
-                actions = first.get_or_insert(actions).clone();
+                actions.clone_from(before);
             }
             match self.delta.write(actions, &application, intent.number, edit.replaces).await? {
                 Written::Yes | Written::Taken => {}
@@ -120,6 +128,30 @@ impl Coordinator {
             }
             self.delta.reload().await?;
         }
+    }
+
+    /// Whether all is there that an intent names.
+    async fn look_at(&self, intent: &Intent) -> Result<()> {
+        let table = &self.journal.table;
+        let named = intent.files.iter().chain(&intent.rejects);
+        let missing = stream::iter(named.map(|path| async move { (path, table.head(&Path::from(path.as_str())).await) }))
+            .buffered(PARALLEL)
+            .filter_map(|(path, found)| async move {
+                match found {
+                    Ok(Some(_)) => None,
+                    Ok(None) => Some(Err(Fault::external(
+                        Code::StagedFileLost,
+                        format!("`{path}` was deleted while it was being committed"),
+                    )
+                    .help("nothing of this attempt became visible: run again; a VACUUM must retain what is younger than a run")
+                    .retry_after(0))),
+                    Err(fault) => Some(Err(fault)),
+                }
+            })
+            .boxed()
+            .next()
+            .await;
+        missing.unwrap_or(Ok(()))
     }
 
     fn actions(&self, edit: &Edit) -> Result<Vec<Action>> {
@@ -138,7 +170,7 @@ impl Coordinator {
         Ok(actions)
     }
 
-    fn superseded(&self, named: u64) -> Fault {
+    pub(crate) fn superseded(&self, named: u64) -> Fault {
         Fault::external(
             Code::Superseded,
             format!(

@@ -533,3 +533,27 @@ async fn records_are_kept_as_long_as_the_log() {
     assert!((30..=33).contains(&intents().await), "{}", intents().await);
     assert_eq!(open(&store).await.unwrap().state().high_water.as_deref(), Some("130"));
 }
+
+#[tokio::test]
+async fn a_writer_that_slept_clears_away_what_it_staged() {
+    let store = memory();
+    let source = Source::incremental(&NUMBERS);
+    let mut asleep = open(&store).await.unwrap();
+    asleep.begin(source.plan()).await.unwrap();
+    let stage = asleep.stage().unwrap();
+    // Another run goes on with its plan and completes it.
+    source.run_until_done(&store).await;
+    // It wakes up, and stages on.
+    let mut stager = stage.open(0, None);
+    stager.write(&batch(NUMBERS[0])).await.unwrap();
+    stager.finish().await.unwrap();
+    let fault = asleep.commit(true).await.unwrap_err();
+    assert_eq!(fault.code, Code::StagedFileLost, "the second split is not staged to its end");
+    assert_eq!(asleep.superseded_or(fault).await.code, Code::Superseded);
+    let ours = |folder: &str| format!("_tidegate/tidegate~p~numbers/{folder}");
+    assert!(list(&store, &ours("receipts")).await.is_empty());
+    let staged = list(&store, "").await.into_iter().filter(|path| path.as_ref().contains("/data-"));
+    let named = log(&store).await.into_iter().filter(|action| !action["add"].is_null()).count();
+    assert_eq!(staged.count(), named, "every data file that is left is one that the log names");
+    assert_eq!(ids(&store).await, [1, 2, 3, 4, 5, 6, 7]);
+}

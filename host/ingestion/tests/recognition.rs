@@ -149,6 +149,33 @@ async fn what_an_interrupted_attempt_recognised_is_not_recognised_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_two_attempts_recognised_is_not_put_together() {
+    let store = memory();
+    load(&store, None, &[&[(1, "same")]]).await;
+    let mut first = open(&store).await.unwrap();
+    first.begin(plan(None, 2)).await.unwrap();
+    let mut second = open(&store).await.unwrap();
+    second.resume().await.unwrap().unwrap();
+    for coordinator in [&mut first, &mut second] {
+        coordinator.pending().await.unwrap();
+    }
+    // Neither knows what the other recognises: one does so in one split, the other in the other.
+    for (coordinator, split) in [(&mut first, 1), (&mut second, 0)] {
+        let mut stager = coordinator.stage().unwrap().open(split, None);
+        stager.write(&rows(&[(1, "same")])).await.unwrap();
+        stager.write(&rows(&[(2, "new")])).await.unwrap();
+        assert_eq!(counts(&stager.finish().await.unwrap()), (1, 1, 0));
+    }
+    second.commit(false).await.unwrap().unwrap();
+    // Both die here. The source has the row twice in the second split.
+    let mut third = open(&store).await.unwrap();
+    third.resume().await.unwrap().unwrap();
+    let staged = stage(&mut third, &[&[], &[(1, "same"), (1, "same"), (2, "new")]]).await;
+    assert_eq!(counts(&staged), (3, 0, 0));
+    assert_eq!(table(&store).await, ["1 same", "1 same", "1 same", "2 new", "2 new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_split_that_failed_recognised_is_still_to_be_recognised() {
     let store = memory();
     load(&store, None, &[&[(1, "a")]]).await;

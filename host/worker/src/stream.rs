@@ -60,12 +60,9 @@ impl StreamRun<'_> {
         let mut summary = StreamSummary { location: place, ..StreamSummary::default() };
         let progress = Arc::new(Progress::new(self.name.clone(), self.work.events.clone()));
         if let Some(ready) = self.prepare(&mut coordinator, &mut summary).await? {
-            self.read(&mut coordinator, &ready, &progress, &mut summary).await?;
-            let committed = coordinator
-                .commit(true)
-                .instrument(info_span!("commit", stream = %self.name, last = true))
-                .await?;
-            self.count(&mut summary, committed);
+            if let Err(fault) = self.load(&mut coordinator, &ready, &progress, &mut summary).await {
+                return Err(coordinator.superseded_or(fault).await);
+            }
             summary.columns = ready.generation.schema().fields().len() as u64;
             self.end(ready.session).await;
         }
@@ -239,6 +236,23 @@ impl StreamRun<'_> {
             resumed,
             notes: summary.notes.clone(),
         });
+    }
+
+    /// Brings a generation to its end.
+    async fn load(
+        &self,
+        coordinator: &mut Coordinator,
+        ready: &Ready,
+        progress: &Arc<Progress>,
+        summary: &mut StreamSummary,
+    ) -> Result<()> {
+        self.read(coordinator, ready, progress, summary).await?;
+        let committed = coordinator
+            .commit(true)
+            .instrument(info_span!("commit", stream = %self.name, last = true))
+            .await?;
+        self.count(summary, committed);
+        Ok(())
     }
 
     /// Reads every split that has not ended, and commits while it does.
