@@ -190,7 +190,7 @@ impl Work {
             return Ok(());
         }
         if journal.table.rules.hold(Rule::OneLineage) {
-            self.keep_one_lineage(attempts);
+            self.keep_one_lineage(attempts, attempt);
         }
         let chains = self.chains(journal, attempt).await?;
         let taken: BTreeSet<String> = chains.into_values().flatten().collect();
@@ -204,8 +204,8 @@ impl Work {
     }
 
     /// Which of several equal rows is the known one is settled within an attempt, for all of its splits. So
-    /// of all receipts those count that one attempt wrote or built on, the one that came furthest.
-    fn keep_one_lineage(&mut self, attempts: Vec<Joined>) {
+    /// of all receipts those count that one attempt wrote or built on, the one that came furthest, and our own.
+    fn keep_one_lineage(&mut self, attempts: Vec<Joined>, ours: Uuid) {
         // It began with the state that we begin with, or made it.
         let alike = |other: &Joined| other.number == self.base.number || Some(other.attempt) == self.base.by;
         let of = |other: &Joined, name: &String, receipt: &Receipt| {
@@ -214,8 +214,9 @@ impl Work {
         let reach =
             |other: &Joined| self.receipts.iter().filter(|(name, receipt)| of(other, name, receipt)).count();
         let best = attempts.into_iter().filter(alike).max_by_key(|other| (reach(other), other.attempt));
-        let strange =
-            |name: &String, receipt: &Receipt| !best.as_ref().is_some_and(|best| of(best, name, receipt));
+        let strange = |name: &String, receipt: &Receipt| {
+            receipt.attempt != ours && !best.as_ref().is_some_and(|best| of(best, name, receipt))
+        };
         let strangers: Vec<String> = self
             .receipts
             .iter()

@@ -176,6 +176,19 @@ async fn what_two_attempts_recognised_is_not_put_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_keeps_what_it_staged_before_it_asked_what_is_pending() {
+    let store = memory();
+    load(&store, None, &[&[(1, "a")]]).await;
+    let mut coordinator = open(&store).await.unwrap();
+    coordinator.begin(plan(None, 1)).await.unwrap();
+    let mut stager = coordinator.stage().unwrap().open(0, None);
+    stager.write(&rows(&[(1, "a"), (2, "b")])).await.unwrap();
+    stager.finish().await.unwrap();
+    assert_eq!(coordinator.commit(true).await.unwrap().unwrap().rows, 1);
+    assert_eq!(table(&store).await, ["1 a", "2 b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_split_that_failed_recognised_is_still_to_be_recognised() {
     let store = memory();
     load(&store, None, &[&[(1, "a")]]).await;

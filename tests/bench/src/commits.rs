@@ -56,6 +56,7 @@ async fn splits(open: fn() -> Lake) {
         let mut coordinator = lake.coordinator().await;
         let costs = table.at(count);
         lake.cost(costs, "plan", coordinator.begin(source.plan(count))).await.unwrap();
+        lake.cost(costs, "what is pending", coordinator.pending()).await.unwrap();
         let mut peak = String::new();
         for index in 0..count {
             if index == count / 2 && index > 0 {
@@ -112,6 +113,7 @@ async fn run(lake: &Lake, source: &mut Source, costs: &mut Costs) {
     };
     let mut coordinator = lake.cost(costs, "open and resume", open).await;
     lake.cost(costs, "plan", coordinator.begin(source.plan(RUN))).await.unwrap();
+    lake.cost(costs, "what is pending", coordinator.pending()).await.unwrap();
     for index in 0..RUN {
         lake.cost(costs, "stage a split", source.stage(&coordinator, index)).await;
         let last = index + 1 == RUN;
