@@ -279,7 +279,7 @@ fn a_component_for_another_contract() {
     let built =
         plugins.flatten().find(|entry| entry.path().extension().is_some_and(|e| e == "wasm")).unwrap();
     let mut bytes = std::fs::read(built.path()).unwrap();
-    let (from, to) = (b"@0.2.0", b"@9.2.0");
+    let (from, to) = (b"@0.3.0", b"@9.2.0");
     let mut at = 0;
     while let Some(found) = bytes[at..].windows(from.len()).position(|window| window == from) {
         at += found;
@@ -287,7 +287,7 @@ fn a_component_for_another_contract() {
         bytes[at..at + to.len()].copy_from_slice(to);
     }
     project.write("other.wasm", bytes);
-    refuses(&project, 2, &["TG0203", "9.2", "0.2"]);
+    refuses(&project, 2, &["TG0203", "9.2", "0.3"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Nothing runs that nobody granted, and what is refused says how it would be allowed.
 
-use crate::harness::Project;
+use crate::harness::{Project, flights, rows_and_keys};
 
 fn project() -> Project {
     let project = Project::with_streams("cities: { mode: full }");
@@ -58,4 +58,87 @@ fn the_audit_tells_who_asked_for_what() {
     }
     let denied = project.run(&["audit", "tail", "--denied"]).expect_code(0);
     assert!(denied.stdout.contains("DENY"), "{}", denied.stdout);
+}
+
+#[test]
+fn what_is_taken_back_ends_the_run_that_uses_it() {
+    let project = Project::with_streams("flights: { mode: full }");
+    flights(&project, 1_500_000, 12);
+    project.edit("  streams:", "  limits: { parallelism: 1 }\n  streams:");
+    project.run(&["grant", "add", "p.yaml", "--yes"]).expect_code(0);
+    let mut running = project.start(&["run", "p.yaml"]);
+    let began = std::time::Instant::now();
+    while !project.path("lake/flights").exists() {
+        assert!(began.elapsed().as_secs() < 60, "the run never began to write");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    project.run(&["grant", "revoke", "p.yaml"]).expect_code(0);
+    let ended = running.wait().unwrap();
+    let said = std::fs::read_to_string(project.path("start.log")).unwrap();
+    assert_eq!(ended.code(), Some(3), "{said}");
+    assert!(said.contains("TG0306") && said.contains("files ./data"), "{said}");
+
+    // What was committed stays, and once it is granted again the rest follows.
+    project.load();
+    assert_eq!(rows_and_keys(&project.read("flights", "id")), (1_500_000, 1_500_000));
+}
+
+#[test]
+fn a_part_can_be_granted_and_the_rest_is_shown() {
+    let project = project();
+    let refused = project.run(&["grant", "add", "p.yaml", "--yes", "--only", "sorce"]).expect_code(2);
+    assert!(refused.stderr.contains("did you mean `source`"), "{}", refused.stderr);
+    project.run(&["grant", "add", "p.yaml", "--yes", "--only", "source", "--expires", "90d"]).expect_code(0);
+    let diff = project.run(&["grant", "diff", "p.yaml"]).expect_code(0);
+    assert!(diff.stdout.contains("  read files below ./data (ordinary, granted)"), "{}", diff.stdout);
+    assert!(diff.stdout.contains("+ use the host's decoders (ordinary, asked for)"), "{}", diff.stdout);
+    let list = project.run(&["grant", "list", "p.yaml", "--json"]).expect_code(0).json();
+    assert_eq!(list["grants"][0]["allow"].as_array().unwrap().len(), 1, "{list:#}");
+    assert!(list["grants"][0]["expires"].is_string(), "{list:#}");
+}
+
+#[test]
+fn an_answer_names_its_policy_and_line() {
+    let project = project();
+    project.run(&["grant", "add", "p.yaml", "--yes"]).expect_code(0);
+    for (question, verdict, place) in [
+        (&["files.read", "./data/cities.csv"][..], "allowed", "grants.yaml:"),
+        (&["files.read", "/etc/passwd"], "refused", "no policy"),
+        (&["http.request", "https://example.org"], "refused", "no policy"),
+        (&["sink.write", "./lake"], "allowed", "policies/modules.cedar:"),
+        (&["sink.write", "./elsewhere"], "refused", "no policy"),
+        (&["run.start"], "allowed", "policies/roles.cedar:"),
+    ] {
+        let words = [&["grant", "explain", "p.yaml"], question].concat();
+        let told = project.run(&words).expect_code(0).stdout;
+        assert!(told.starts_with(verdict) && told.contains(place), "{question:?}: {told}");
+    }
+    let unknown = project.run(&["grant", "explain", "p.yaml", "file.read", "x"]).expect_code(2);
+    assert!(unknown.stderr.contains("did you mean `files.read`"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_ceiling_is_above_every_grant() {
+    let mut project = project();
+    project.load();
+    let ceiling = "@id(\"none\")\n@why(\"nothing is read here\")\n@code(\"ceiling\")\nforbid (principal, action == Action::\"grant.add\", resource) when { resource.kind == \"files\" };\n";
+    project.write("org.cedar", ceiling);
+    let path = project.path("org.cedar").display().to_string();
+    project.variable("TIDEGATE_CEILING", &path);
+    let refused = project.run(&["run", "p.yaml"]).expect_code(3);
+    assert!(
+        refused.stderr.contains("TG0302") && refused.stderr.contains("nothing is read here"),
+        "{}",
+        refused.stderr
+    );
+    project.write("org.cedar", "forbid (principal, action, resource);");
+    let broken = project.run(&["run", "p.yaml"]).expect_code(2);
+    assert!(broken.stderr.contains("TG0307"), "{}", broken.stderr);
+}
+
+#[test]
+fn a_rehearsal_needs_somebody_who_watches() {
+    let project = project();
+    let refused = project.run(&["run", "p.yaml", "--permissions", "audit"]).expect_code(2);
+    assert!(refused.stderr.contains("TG0104") && refused.stderr.contains("terminal"), "{}", refused.stderr);
 }

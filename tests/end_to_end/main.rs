@@ -8,6 +8,7 @@
     reason = "tests start processes and write files, and stop where they cannot"
 )]
 
+mod audit;
 mod bad_input;
 mod crash;
 mod grants;
@@ -16,4 +17,7 @@ mod https;
 mod landing;
 mod object_store;
 mod other_clients;
+mod plugins;
 mod scaffold;
+mod secrets;
+mod store;

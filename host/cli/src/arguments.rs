@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tidegate_model::{Code, Exit, Fault};
 
-use crate::command::{audit, check, completions, discover, grant, new, plugin, run, state, test};
+use crate::command::{
+    audit, check, completions, discover, grant, new, plugin, run, secret, state, store, test,
+};
 use crate::terminal::Terminal;
 
 #[derive(Debug, Parser)]
@@ -50,7 +52,9 @@ pub enum Verb {
     Test(test::Test),
     Plugin(plugin::Plugin),
     Grant(grant::Grant),
+    Secret(secret::Secret),
     Audit(audit::Audit),
+    Store(store::Store),
     /// Look for what is missing on this machine, and say what mends it
     Doctor,
     Completions(completions::Completions),

@@ -1,9 +1,12 @@
 //! Between a request and a run: what a connector asks for, who allows it, and where that is kept.
 
 use tidegate_infrastructure::{DataDir, clock};
-use tidegate_model::{CapabilityKind, Code, Fault, Permission, Result, Task, WorkOrder, short_digest};
+use tidegate_model::{
+    CapabilityKind, Code, Fault, Permission, Result, Task, WorkOrder, list, short_digest, tame,
+};
 use tidegate_permission::{
-    Action, Authorizer, Ceiling, Grants, Lock, Locked, Principal, Requested, Resource, Review, Standing,
+    Action, Authorizer, Ceiling, Choice, Grants, Lock, Locked, Principal, Requested, Resource, Review,
+    Standing,
 };
 
 use crate::command::Context;
@@ -21,6 +24,8 @@ pub enum Consent {
     Ask,
     /// It is granted, as far as the ceiling allows.
     Given,
+    /// Nothing is granted, and for this once nothing is denied that could be: the run tells what it used.
+    Rehearsal,
 }
 
 impl Consent {
@@ -34,13 +39,30 @@ impl Consent {
 /// `tidegate.lock`.
 pub fn obtain(cx: &Context, project: &Project, consent: Consent, task: Task) -> Result<WorkOrder> {
     let terminal = cx.terminal;
-    let plugin = find(project)?;
+    let mut plugin = find(project)?;
     let mut order = WorkOrder { began: cx.began, ..work::order(project, plugin.component.clone(), task)? };
-    let operator = Operator::new(&project.data_dir, Some(&order.run));
+    let operator = Operator::new(&project.data_dir, Some(&order.run))?;
     operator.may(Action::RunStart, &Resource::Pipeline(order.pipeline.clone()))?;
+    plugins::may_load(&operator, &plugin)?;
 
     let mut grants = Grants::load(project.grants())?;
     let mut review = review(&plugin, &order, &grants)?;
+    if consent == Consent::Ask
+        && !review.missing_required().is_empty()
+        && let Some(approved) = approved_before(project, &plugin, &order, &grants)?
+    {
+        let (waiting, component) = (&plugin.component, &approved.component);
+        terminal.say(&format!(
+            "note: {} {} waits for approval, and {} runs until then; `tidegate grant diff` shows what is new\n",
+            tame(&waiting.name),
+            waiting.version,
+            component.version
+        ));
+        plugins::may_load(&operator, &approved)?;
+        order.component = component.clone();
+        review = self::review(&approved, &order, &grants)?;
+        plugin = approved;
+    }
     let mut lock = Lock::load(project.lock())?;
     // Where the grants tell of the change, the request or the refusal says so.
     if let (None, Locked::Changed { from }) = (review.change(), lock.check(&order.pipeline, &order.component))
@@ -50,6 +72,9 @@ pub fn obtain(cx: &Context, project: &Project, consent: Consent, task: Task) -> 
     }
     // What is optional is asked for together with what is required, and does not stop a run that can do
     // without.
+    if consent == Consent::Rehearsal {
+        return rehearsed(order, &operator, &review);
+    }
     if !review.missing_required().is_empty() {
         terminal.say(&render::request(&order, &review, terminal.side_paint()));
         if is_given(terminal, consent, &review)? {
@@ -58,7 +83,7 @@ pub fn obtain(cx: &Context, project: &Project, consent: Consent, task: Task) -> 
                 // Somebody thought about it, and pressed Enter again: the run begins here.
                 order.began = clock::steady();
             }
-            operator.grant(&mut grants, review.grant_to_add(), note)?;
+            operator.grant(&mut grants, review.grant_to_add(), is_signed(&order), note)?;
             terminal.say(&format!("Granted, and kept in {}.\n\n", grants.path().display()));
             review = self::review(&plugin, &order, &grants)?;
         }
@@ -67,34 +92,89 @@ pub fn obtain(cx: &Context, project: &Project, consent: Consent, task: Task) -> 
     order.permissions = review.effective();
     put_on_record(&order, &review)?;
     order.permissions = review.require(&grants)?;
+    order.grants = Some(grants.path().to_owned());
+    let granted = grants.limits(&order.pipeline, &order.component, clock::now());
+    order.limits = order.limits.narrowed(&granted);
     lock.set(&order.pipeline, &order.component, &order.permissions)?;
     Ok(order)
 }
 
-/// Grants what a pipeline's connector asks for, and runs nothing. Gives what was granted; none when there was
-/// nothing to grant.
+/// The version before an update that asks for more, as long as it may do all that it needs: it goes on running
+/// until somebody approves the new one.
+fn approved_before(
+    project: &Project,
+    update: &Plugin,
+    order: &WorkOrder,
+    grants: &Grants,
+) -> Result<Option<Plugin>> {
+    let requirement = &project.pipeline.extract.connector;
+    for plugin in plugins::older(requirement, &update.component.version, &project.data_dir)? {
+        let order = WorkOrder { component: plugin.component.clone(), ..order.clone() };
+        if review(&plugin, &order, grants)?.missing_required().is_empty() {
+            return Ok(Some(plugin));
+        }
+    }
+    Ok(None)
+}
+
+/// An order for which all that can be granted is, once, and nothing is kept but in the audit.
+fn rehearsed(order: WorkOrder, operator: &Operator, review: &Review) -> Result<WorkOrder> {
+    let grant = review.grant_to_add();
+    operator.may_grant(&grant, is_signed(&order))?;
+    let source = review.requested();
+    Ok(WorkOrder { source, permissions: grant.allow, rehearsal: true, ..order })
+}
+
+fn is_signed(order: &WorkOrder) -> bool {
+    order.component.publisher.is_some()
+}
+
+/// Grants what a pipeline's connector asks for, or the chosen part of it, and runs nothing. Gives what was
+/// granted; none when there was nothing to grant.
 pub fn grant_only(
     terminal: Terminal,
     project: &Project,
     consent: Consent,
+    choice: &Choice,
 ) -> Result<Option<Vec<Permission>>> {
-    let plugin = find(project)?;
-    let order = work::order(project, plugin.component.clone(), Task::Check)?;
-    let operator = Operator::new(&project.data_dir, None);
-    let mut grants = Grants::load(project.grants())?;
-    let review = review(&plugin, &order, &grants)?;
-    if review.missing().is_empty() {
+    let Reviewed { order, review, mut grants } = reviewed(project)?;
+    let grant = review.grant_of(choice, &order.component)?;
+    let granted = review.effective();
+    let already = grant.allow.iter().all(|permission| granted.contains(permission));
+    if already && !choice.publisher && choice.expires.is_none() {
         review.require(&grants)?;
         return Ok(None);
     }
+    let operator = Operator::new(&project.data_dir, None)?;
     terminal.say(&render::request(&order, &review, terminal.side_paint()));
+    if choice.is_narrow() {
+        let parts: Vec<String> = grant.allow.iter().map(Permission::to_string).collect();
+        terminal.say(&format!("Of this, you grant: {}\n\n", tame(&list(&parts))));
+    }
     if !is_given(terminal, consent, &review)? {
         return review.require(&grants).map(|_| None);
     }
-    let grant = review.grant_to_add();
     let allowed = grant.allow.clone();
-    operator.grant(&mut grants, grant, None)?;
+    operator.grant(&mut grants, grant, is_signed(&order), None)?;
     Ok(Some(allowed))
+}
+
+/// A pipeline's request beside its grants, for people to look at.
+pub struct Reviewed {
+    pub order: WorkOrder,
+    pub review: Review,
+    pub grants: Grants,
+}
+
+pub fn reviewed(project: &Project) -> Result<Reviewed> {
+    let plugin = find(project)?;
+    let mut order = work::order(project, plugin.component.clone(), Task::Check)?;
+    let grants = Grants::load(project.grants())?;
+    let review = review(&plugin, &order, &grants)?;
+    order.permissions = review.effective();
+    order.source = review.requested();
+    order.grants = Some(grants.path().to_owned());
+    Ok(Reviewed { order, review, grants })
 }
 
 /// A pipeline's order as far as it says whose state is whose: with all that its connector requests and that
@@ -108,11 +188,11 @@ pub fn identify(project: &Project) -> Result<WorkOrder> {
 
 /// All that a component requests and that can be granted: for one order, and kept nowhere but in the audit.
 pub fn for_a_test(plugin: &Plugin, order: &WorkOrder, data_dir: &DataDir) -> Result<Vec<Permission>> {
+    let operator = Operator::new(data_dir, Some(&order.run))?;
+    plugins::may_load(&operator, plugin)?;
     let review = review(plugin, order, &Grants::none())?;
     let grant = review.grant_to_add();
-    let operator = Operator::new(data_dir, Some(&order.run));
-    operator.may(Action::PluginLoad, &Resource::Plugin(order.component.digest.clone()))?;
-    operator.may_grant(&grant)?;
+    operator.may_grant(&grant, is_signed(order))?;
     Ok(grant.allow)
 }
 
@@ -123,8 +203,9 @@ pub fn find(project: &Project) -> Result<Plugin> {
 
 fn review(plugin: &Plugin, order: &WorkOrder, grants: &Grants) -> Result<Review> {
     let manifest = &plugin.inspection.manifest;
-    let ceiling = Ceiling::developer();
-    Review::of(manifest, &order.component, &order.pipeline, &order.config, grants, &ceiling)
+    let ceiling = Ceiling::of_this_machine()?;
+    let secrets = &order.secrets;
+    Review::of(manifest, &order.component, &order.pipeline, &order.config, secrets, grants, &ceiling)
         .map_err(|fault| explained(fault, order))
 }
 
@@ -148,7 +229,7 @@ fn is_given(terminal: Terminal, consent: Consent, review: &Review) -> Result<boo
     // No question whose answer cannot let the run go on.
     let enough = review.missing_required().iter().all(|line| line.standing == Standing::Missing);
     match consent {
-        Consent::Given => Ok(enough),
+        Consent::Given | Consent::Rehearsal => Ok(enough),
         Consent::Ask => Ok(enough && terminal.asks() && terminal.ask("Grant this?")?),
     }
 }
@@ -170,6 +251,11 @@ fn put_on_record(order: &WorkOrder, review: &Review) -> Result<()> {
     Ok(())
 }
 
+fn socket(target: &str) -> Resource {
+    let (host, port) = target.rsplit_once(':').unwrap_or((target, ""));
+    Resource::Socket { host: host.to_owned(), port: port.parse().unwrap_or_default() }
+}
+
 fn first_question(line: &Requested) -> (Action, Resource) {
     let target = line.target.clone().unwrap_or_default();
     match line.kind {
@@ -177,6 +263,11 @@ fn first_question(line: &Requested) -> (Action, Resource) {
         CapabilityKind::Http => {
             (Action::HttpRequest, Resource::Endpoint { method: "GET".to_owned(), url: target })
         }
+        CapabilityKind::Tcp => (Action::TcpConnect, socket(&target)),
+        CapabilityKind::Credential => match line.binding.clone() {
+            Some(binding) => (Action::CredentialUse, Resource::Credential { binding, endpoint: target }),
+            None => (Action::CredentialUse, Resource::Store),
+        },
         CapabilityKind::Decode => (Action::DecodeUse, Resource::Decoder),
     }
 }

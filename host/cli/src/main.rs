@@ -9,12 +9,15 @@
 mod arguments;
 mod command;
 mod consent;
+mod desk;
 mod operator;
 mod plugins;
 mod progress;
 mod project;
 mod render;
 mod scaffold;
+mod seal;
+mod secrets;
 mod terminal;
 mod work;
 
@@ -52,10 +55,13 @@ fn main() -> ExitCode {
         Verb::Test(test) => logged(|| test.execute(&cx)),
         Verb::Plugin(plugin) => logged(|| plugin.execute(&cx)),
         Verb::Grant(grant) => logged(|| grant.execute(&cx)),
+        Verb::Secret(secret) => secret.execute(&cx),
         Verb::Audit(audit) => audit.execute(&cx),
+        Verb::Store(store) => logged(|| store.execute(&cx)),
         Verb::Doctor => command::doctor::execute(&cx),
         Verb::Completions(completions) => completions.execute(),
     };
+    seal::now(terminal);
     ExitCode::from(match answer {
         Ok(reply) => terminal.reply(&reply),
         Err(fault) => terminal.fault(&fault),

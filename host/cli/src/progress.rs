@@ -64,6 +64,7 @@ impl Progress {
             WorkerEvent::Done { stream, summary } => self.done(stream, summary),
             WorkerEvent::StreamFailed { stream, .. } => self.failed(stream),
             WorkerEvent::Committed { .. }
+            | WorkerEvent::Used { .. }
             | WorkerEvent::Answer(_)
             | WorkerEvent::Finished { .. }
             | WorkerEvent::Failed { .. } => {}

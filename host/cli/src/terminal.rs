@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Value, json};
 use tidegate_model::{Code, Fault, Result};
+use zeroize::Zeroizing;
 
 use crate::render::{self, Paint};
 
@@ -68,6 +69,19 @@ impl Terminal {
             Fault::external(Code::Storage, format!("the terminal cannot be read: {error}"))
         })?;
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// Something that must not be seen while it is typed. Where nobody can be asked it is the first line of
+    /// the standard input, so that a program can give it without showing it to others.
+    pub fn secret(self, question: &str) -> Result<Zeroizing<String>> {
+        let unreadable =
+            |error: io::Error| Fault::external(Code::Storage, format!("it cannot be read: {error}"));
+        if self.asks() {
+            return rpassword::prompt_password(question).map(Zeroizing::new).map_err(unreadable);
+        }
+        let mut line = Zeroizing::new(String::new());
+        io::stdin().read_line(&mut line).map_err(unreadable)?;
+        Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
     }
 
     /// Gives the result; the exit status.

@@ -1,6 +1,8 @@
 //! One order, given to a worker and watched to its end.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 use tidegate_infrastructure::{DataDir, Launcher, LocalLauncher, clock};
@@ -8,9 +10,11 @@ use tidegate_model::{
     Answer, Code, ComponentRef, Fault, Limits, PipelineName, Result, RunId, RunSummary, Task, WorkOrder,
     WorkerEvent,
 };
+use tidegate_permission::{Ceiling, Principal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
+use crate::desk::SecretDesk;
 use crate::project::{Project, absolute};
 
 /// How a worker ended that did not fail.
@@ -24,6 +28,7 @@ pub fn order(project: &Project, component: ComponentRef, task: Task) -> Result<W
     let pipeline = &project.pipeline;
     Ok(WorkOrder {
         config: pipeline.extract.config.clone().into(),
+        secrets: pipeline.extract.secrets.clone(),
         document: Some(project.document.clone()),
         limits: pipeline.extract.limits.clone(),
         base: project.folder.clone(),
@@ -54,8 +59,13 @@ fn order_for(
         pipeline: pipeline.clone(),
         component,
         config: json!({}),
+        secrets: BTreeMap::new(),
         document: None,
         permissions: Vec::new(),
+        grants: None,
+        ceiling: Ceiling::of_this_machine()?.text().clone(),
+        on_behalf_of: Some(Principal::operator().to_string()),
+        rehearsal: false,
         source: Vec::new(),
         limits: Limits::default(),
         base: absolute(Path::new("."))?,
@@ -68,8 +78,9 @@ fn bug(message: String) -> Fault {
     Fault::internal(Code::Bug, message)
 }
 
-/// Does it in a child process, here. Ctrl-C kills the worker: what it committed stays, what it did not is
-/// garbage that nobody sees, and the next run goes on from there.
+/// Does it in a child process, here, which asks here for secrets. It is not started when one of them is not
+/// there. Ctrl-C kills the worker: what it committed stays, what it did not is garbage that nobody sees, and the
+/// next run goes on from there.
 pub fn carry_out(order: &WorkOrder, mut on: impl FnMut(&WorkerEvent)) -> Result<End> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -77,7 +88,9 @@ pub fn carry_out(order: &WorkOrder, mut on: impl FnMut(&WorkerEvent)) -> Result<
         .map_err(|error| Fault::external(Code::WorkerLost, format!("no worker can be started: {error}")))?;
     runtime.block_on(async {
         let mut interrupts = Interrupts::listen()?;
-        let mut worker = LocalLauncher::of_this_program()?.launch(order).await?;
+        let desk = SecretDesk::of(order)?;
+        desk.look(order).await?;
+        let mut worker = LocalLauncher::of_this_program()?.launch(order, Arc::new(desk)).await?;
         loop {
             let event = tokio::select! {
                 // First, so that an interrupt that came together with the worker's end is told as one.

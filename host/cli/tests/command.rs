@@ -52,6 +52,7 @@ fn tidegate_in(folder: &Path, arguments: &[&str]) -> Answer {
         .current_dir(folder)
         .stdin(Stdio::null())
         .env_remove("TIDEGATE_DATA_DIR")
+        .env("XDG_CONFIG_HOME", env!("CARGO_TARGET_TMPDIR"))
         .output()
         .unwrap();
     Answer(output)

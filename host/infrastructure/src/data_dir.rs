@@ -23,9 +23,14 @@ impl DataDir {
         &self.root
     }
 
-    /// Installed components, each `<sha256>.wasm`.
+    /// Installed components, each `<sha256>.wasm`, with its record `<sha256>.json`.
     pub fn plugins_dir(&self) -> Result<PathBuf> {
         self.folder("plugins")
+    }
+
+    /// Components that must not run, each `<sha256>.json`. Not there before the first.
+    pub fn revoked_path(&self) -> PathBuf {
+        self.root.join("revoked")
     }
 
     /// What can be made again, such as compiled components.

@@ -1,12 +1,12 @@
-//! Files of the host: read whole, written whole or appended to by the line.
+//! Files of the host: read whole and written whole. What is appended to is an [`AppendedFile`](crate::AppendedFile).
 //!
 //! Every error names the path and says the operating system's reason in words, with [`Code::Storage`]. A
 //! caller for whom the file means more than that (a pipeline that is not there) replaces the code.
 #![expect(clippy::disallowed_methods, reason = "the owner of the file system")]
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tidegate_model::{Code, Fault, Result};
@@ -25,6 +25,17 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| fault("cannot read", path, &error))
 }
 
+/// Like [`read`], for a file that anybody may have made: nothing of one that has more than `most` bytes is
+/// kept, and the answer is `None` then.
+pub fn read_at_most(path: impl AsRef<Path>, most: u64) -> Result<Option<Vec<u8>>> {
+    let path = path.as_ref();
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes))
+        .map_err(|error| fault("cannot read", path, &error))?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
+}
+
 pub fn read_to_string(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     fs::read_to_string(path).map_err(|error| fault("cannot read", path, &error))
@@ -40,14 +51,33 @@ pub fn read_if_exists(path: impl AsRef<Path>) -> Result<Option<String>> {
     }
 }
 
+/// Like [`read_if_exists`], for what only its owner may read: a file that others may read or write is refused.
+pub fn read_private_if_exists(path: impl AsRef<Path>) -> Result<Option<String>> {
+    let path = path.as_ref();
+    let text = read_if_exists(path)?;
+    if text.is_some() && owner_and_mode(path)?.1 & 0o077 != 0 {
+        let message = format!("`{}` is a secret, and others may read or write it", path.display());
+        return Err(Fault::user(Code::Storage, message).help(format!("chmod 600 {}", path.display())));
+    }
+    Ok(text)
+}
+
 /// Replaces a file's content, or creates the file. After a crash at any moment, of the machine too, it holds
 /// what it held before or all of this, never a part. Its folder must exist.
 pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8], access: Access) -> Result<()> {
     let path = path.as_ref();
-    replace(path, bytes, access).map_err(|error| fault("cannot write", path, &error))
+    put(path, bytes, access, true).map_err(|error| fault("cannot write", path, &error))
 }
 
-fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+/// Like [`write_atomic`], without waiting for the disk: after a loss of power the file may hold what it held
+/// before, or nothing. Other processes see the one or the other, and so does whoever comes after a crash of
+/// this one.
+pub fn replace(path: impl AsRef<Path>, bytes: &[u8], access: Access) -> Result<()> {
+    let path = path.as_ref();
+    put(path, bytes, access, false).map_err(|error| fault("cannot write", path, &error))
+}
+
+fn put(path: &Path, bytes: &[u8], access: Access, durable: bool) -> io::Result<()> {
     let folder = folder_of(path);
     let mode = match access {
         Access::Owner => 0o600,
@@ -63,34 +93,32 @@ fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
         file.as_file().set_permissions(existing.permissions())?;
     }
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
+    if durable {
+        file.as_file().sync_all()?;
+    }
     file.persist(path)?;
-    File::open(folder)?.sync_all()
+    if durable { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-/// Adds a line to the end of a file, creating it for its owner alone. The line and its break reach the file
-/// in one write at its end, so that several processes can append to one file and no line is torn by another.
-/// With `durable` it also survives a loss of power; without, only the death of this process.
-pub fn append_line(path: impl AsRef<Path>, line: &str, durable: bool) -> Result<()> {
+/// Creates a file that holds all of this, for its owner alone: mode 0600. Says whether it did: when there is one
+/// of that name already, that one is left as it is.
+pub fn create_new(path: impl AsRef<Path>, bytes: &[u8]) -> Result<bool> {
     let path = path.as_ref();
-    append(path, line, durable).map_err(|error| fault("cannot append to", path, &error))
-}
-
-fn append(path: &Path, line: &str, durable: bool) -> io::Result<()> {
-    let mut text = String::with_capacity(line.len() + 1);
-    text.push_str(line);
-    text.push('\n');
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    let written = loop {
-        match file.write(text.as_bytes()) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            other => break other?,
+    let create = || {
+        let folder = folder_of(path);
+        let mut file = tempfile::Builder::new()
+            .prefix(".tidegate-")
+            .permissions(Permissions::from_mode(0o600))
+            .tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(path) {
+            Ok(_) => File::open(folder)?.sync_all().map(|()| true),
+            Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(refused) => Err(refused.error),
         }
     };
-    if written < text.len() {
-        return Err(io::Error::new(ErrorKind::StorageFull, "only a part of the line was written"));
-    }
-    if durable { file.sync_data() } else { Ok(()) }
+    create().map_err(|error| fault("cannot create", path, &error))
 }
 
 /// Creates a folder and those above it, for whoever the user's umask allows.
@@ -166,7 +194,7 @@ fn fault(what: &str, path: &Path, error: &io::Error) -> Fault {
 }
 
 /// The folder that holds a path: `.` for a bare name.
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -175,8 +203,6 @@ fn folder_of(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -192,30 +218,36 @@ mod tests {
         write_atomic(&path, b"two", Access::Usual).unwrap();
         assert_eq!(read_to_string(&path).unwrap(), "two");
         assert_eq!(mode(&path), 0o640, "a file keeps the mode its owner gave it");
-        write_atomic(&path, b"three", Access::Owner).unwrap();
+        replace(&path, b"three", Access::Owner).unwrap();
+        assert_eq!(read_to_string(&path).unwrap(), "three");
         assert_eq!(mode(&path), 0o600);
         assert_eq!(list(folder.path()).unwrap(), [path]);
     }
 
     #[test]
-    fn lines_of_many_writers_do_not_mix() {
+    fn of_two_who_create_a_file_one_does() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("audit.jsonl");
-        thread::scope(|scope| {
-            for writer in 0..4 {
-                let path = &path;
-                scope.spawn(move || {
-                    let line = format!("{writer}").repeat(3000);
-                    for _ in 0..50 {
-                        append_line(path, &line, false).unwrap();
-                    }
-                });
-            }
-        });
-        let text = read_to_string(&path).unwrap();
-        assert_eq!(text.lines().count(), 200);
-        assert!(text.lines().all(|line| line.len() == 3000 && line.bytes().all(|b| b == line.as_bytes()[0])));
-        assert_eq!(mode(&path), 0o600);
+        let path = folder.path().join("audit.key");
+        assert!(create_new(&path, b"one").unwrap());
+        assert!(!create_new(&path, b"two").unwrap());
+        assert_eq!((read_to_string(&path).unwrap().as_str(), mode(&path)), ("one", 0o600));
+        assert_eq!(read_private_if_exists(&path).unwrap().as_deref(), Some("one"));
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(
+            read_private_if_exists(&path).unwrap_err().help.unwrap(),
+            format!("chmod 600 {}", path.display())
+        );
+        assert_eq!(list(folder.path()).unwrap(), [path]);
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        write_atomic(&path, b"four", Access::Usual).unwrap();
+        assert_eq!(read_at_most(&path, 4).unwrap().as_deref(), Some(&b"four"[..]));
+        assert_eq!(read_at_most(&path, 3).unwrap(), None);
+        assert_eq!(read_at_most("/dev/zero", 1 << 20).unwrap(), None);
     }
 
     #[test]
@@ -234,7 +266,8 @@ mod tests {
         for (outcome, verb) in [
             (read(&path).map(drop), "cannot read"),
             (write_atomic(&path, b"", Access::Owner), "cannot write"),
-            (append_line(&path, "", true), "cannot append to"),
+            (create_new(&path, b"").map(drop), "cannot create"),
+            (crate::AppendedFile::open(&path).map(drop), "cannot append to"),
         ] {
             let expected = format!("TG0901: {verb} {shown}: No such file or directory");
             assert_eq!(outcome.unwrap_err().to_string(), expected);

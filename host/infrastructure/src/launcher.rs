@@ -1,13 +1,17 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tidegate_model::{Code, Fault, Result, WorkOrder, WorkerEvent};
 use tokio::sync::{mpsc, watch};
 
+use crate::desk::Desk;
+
 /// Starts workers somewhere. Whoever decides what runs needs to know no more of it than this.
 #[async_trait]
 pub trait Launcher: Send + Sync {
-    /// Starts a worker on an order. An error means that there is none; all that goes wrong later is told by
-    /// its events.
-    async fn launch(&self, order: &WorkOrder) -> Result<Worker>;
+    /// Starts a worker on an order; `desk` answers what it asks. An error means that there is none; all that
+    /// goes wrong later is told by its events.
+    async fn launch(&self, order: &WorkOrder, desk: Arc<dyn Desk>) -> Result<Worker>;
 }
 
 /// A worker at work. Dropping it kills the worker.

@@ -1,16 +1,20 @@
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidegate_model::{Code, Fault, Result, WorkOrder, WorkerEvent};
-use tokio::io::{AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tidegate_model::{Code, Fault, Result, SecretRef, WorkOrder, WorkerEvent};
+use tokio::io::BufReader;
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::desk::{self, Desk};
 use crate::ending::Ending;
 use crate::files::reason;
 use crate::launcher::{Launcher, Worker, is_final};
@@ -46,8 +50,9 @@ const WAITING_EVENTS: usize = 64;
 /// end.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Starts workers as child processes on this machine: order on standard input, events on standard output, log
-/// on standard error.
+/// Starts workers as child processes on this machine. Standard input is one end of a pair of sockets: the order
+/// is its first line, then it goes both ways ([`Desk`]). Events are on standard output, the log is on standard
+/// error.
 #[derive(Debug, Clone)]
 pub struct LocalLauncher {
     program: PathBuf,
@@ -76,8 +81,9 @@ impl LocalLauncher {
         }
     }
 
-    /// Lets the worker have those of our environment's variables that one of the patterns names. A `*` at the
-    /// end of a pattern stands for the rest of a name.
+    /// Lets the worker have those of our environment's variables that one of the patterns names, but none that
+    /// an order binds a secret to: a worker asks for those ([`Desk`]). A `*` at the end of a pattern stands for
+    /// the rest of a name.
     #[must_use]
     pub fn pass_environment(mut self, patterns: &[&str]) -> Self {
         self.environment.extend(env::vars_os().filter(|(name, _)| {
@@ -93,17 +99,25 @@ impl LocalLauncher {
     }
 
     #[expect(clippy::disallowed_methods, reason = "an owner of starting processes")]
-    fn command(&self) -> Command {
+    fn command(&self, order: &WorkOrder, line: Stdio) -> Command {
         let mut command = Command::new(&self.program);
+        let known = self.environment.iter().filter(|(name, _)| !is_secret(name, order));
         command
             .args(&self.arguments)
             .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
+            .envs(known.map(|(name, value)| (name, value)))
+            .stdin(line)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
     }
+}
+
+/// Whether a variable holds one of the component's secrets. Those of object stores stay: the sink is reached
+/// with them.
+fn is_secret(name: &OsStr, order: &WorkOrder) -> bool {
+    let bound = |secret: &SecretRef| matches!(secret, SecretRef::Env(bound) if name == bound.as_str());
+    !name.as_encoded_bytes().starts_with(b"AWS_") && order.secrets.values().any(bound)
 }
 
 fn names(pattern: &str, name: &str) -> bool {
@@ -115,32 +129,27 @@ fn names(pattern: &str, name: &str) -> bool {
 
 #[async_trait]
 impl Launcher for LocalLauncher {
-    async fn launch(&self, order: &WorkOrder) -> Result<Worker> {
-        let order = serde_json::to_vec(order).map_err(|error| {
+    async fn launch(&self, order: &WorkOrder, desk: Arc<dyn Desk>) -> Result<Worker> {
+        let text = serde_json::to_vec(order).map_err(|error| {
             Fault::internal(Code::Bug, format!("a work order that cannot be written: {error}"))
         })?;
-        let mut child = spawner::spawn(self.command()).await.map_err(|error| {
+        let cannot = |error: &io::Error| {
             let program = self.program.display();
-            Fault::external(Code::WorkerLost, format!("cannot start a worker, {program}: {}", reason(&error)))
-        })?;
-        let (Some(stdin), Some(stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
+            Fault::external(Code::WorkerLost, format!("cannot start a worker, {program}: {}", reason(error)))
+        };
+        let (line, theirs) = desk::line().map_err(|error| cannot(&error))?;
+        let mut child = spawner::spawn(self.command(order, theirs)).await.map_err(|error| cannot(&error))?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(Fault::internal(Code::Bug, "a child process without pipes"));
         };
         tracing::debug!(pid = child.id(), "worker started");
         let (events, receiver) = mpsc::channel(WAITING_EVENTS);
         let (worker, cancelled) = Worker::new(receiver);
-        let watch = Watch { child, stdout, stderr, events, cancelled };
-        tokio::spawn(give_order(stdin, order));
+        let attended = tokio::spawn(desk::attend(line, text, desk));
+        let watch = Watch { child, stdout, stderr, events, cancelled, attended };
         tokio::spawn(watch.until_the_end());
         Ok(worker)
     }
-}
-
-/// Writes the order and closes the pipe. A worker that dies before it read all of it says so by its ending.
-async fn give_order(mut stdin: ChildStdin, order: Vec<u8>) {
-    let _ = stdin.write_all(&order).await;
 }
 
 /// One worker, watched from start to end.
@@ -150,6 +159,8 @@ struct Watch {
     stderr: ChildStderr,
     events: mpsc::Sender<WorkerEvent>,
     cancelled: watch::Receiver<bool>,
+    /// Its line.
+    attended: JoinHandle<()>,
 }
 
 /// How a worker stopped talking.
@@ -164,7 +175,7 @@ enum Silence {
 
 impl Watch {
     async fn until_the_end(self) {
-        let Self { mut child, stdout, stderr, events, mut cancelled } = self;
+        let Self { mut child, stdout, stderr, events, mut cancelled, attended } = self;
         let log = tokio::spawn(follow_log(stderr, events.clone()));
         let silence = tokio::select! {
             biased;
@@ -184,6 +195,8 @@ impl Watch {
                 child.wait().await
             }
         };
+        // Whatever it started may still hold its end, and is owed nothing.
+        attended.abort();
         let mut log = log;
         let tail = match timeout(GRACE, &mut log).await {
             Ok(tail) => tail.unwrap_or_default(),
@@ -241,7 +254,7 @@ async fn follow_log(stderr: ChildStderr, events: mpsc::Sender<WorkerEvent>) -> T
     loop {
         match next_line(&mut stderr, &mut line, LONGEST_LOG).await {
             Ok(true) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {}
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {}
             Ok(false) | Err(_) => return tail,
         }
         tail.push(&line);
@@ -256,7 +269,7 @@ fn failed(fault: Fault) -> WorkerEvent {
     WorkerEvent::Failed { fault, summary: None }
 }
 
-fn lost(ending: std::io::Result<Ending>, tail: &Tail) -> Fault {
+fn lost(ending: io::Result<Ending>, tail: &Tail) -> Fault {
     let how = match ending {
         Ok(Ending::Success) => "ended without saying how the run went".to_owned(),
         Ok(ending) => ending.to_string(),
@@ -274,6 +287,30 @@ fn lost(ending: std::io::Result<Ending>, tail: &Tail) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_does_not_get_a_secret_with_its_environment() {
+        let order = |secrets: serde_json::Value| {
+            let order = serde_json::json!({
+                "run": "r", "began": { "secs": 0, "nanos": 0 }, "pipeline": "p",
+                "component": { "name": "c", "version": "0.1.0", "digest": "sha256:00", "path": "c.wasm" },
+                "config": {}, "secrets": secrets, "document": null, "permissions": [], "source": [],
+                "limits": {}, "base": "/", "data_dir": "/", "task": "check",
+            });
+            serde_json::from_value::<WorkOrder>(order).unwrap()
+        };
+        let bound = order(serde_json::json!({ "token": "env:TIDEGATE_TOKEN", "key": "env:AWS_SECRET_KEY" }));
+        for (name, secret) in [
+            ("TIDEGATE_TOKEN", true),
+            ("TIDEGATE_TOKENS", false),
+            ("TIDEGATE_CACHE_DIR", false),
+            ("AWS_SECRET_KEY", false),
+        ] {
+            assert_eq!(is_secret(OsStr::new(name), &bound), secret, "{name}");
+        }
+        let elsewhere = order(serde_json::json!({ "token": "store:TIDEGATE_TOKEN" }));
+        assert!(!is_secret(OsStr::new("TIDEGATE_TOKEN"), &elsewhere));
+    }
 
     #[test]
     fn environment_patterns() {

@@ -3,12 +3,29 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use serde_json::json;
-use tidegate_infrastructure::{Launcher, LocalLauncher, Worker, die_with_parent};
+use tidegate_infrastructure::{Desk, Launcher, LocalLauncher, Worker, die_with_parent};
 use tidegate_model::{Code, ComponentRef, Limits, PipelineName, RunId, Task, WorkOrder, WorkerEvent};
+
+use zeroize::Zeroizing;
+
+/// Says how often it was asked, and what; remembers it, too.
+#[derive(Debug, Default)]
+struct Echo(Mutex<Vec<String>>);
+
+#[async_trait]
+impl Desk for Echo {
+    async fn answer(&self, question: &[u8]) -> Zeroizing<Vec<u8>> {
+        let mut asked = self.0.lock().unwrap();
+        asked.push(String::from_utf8_lossy(question).into_owned());
+        format!("{}: {}", asked.len(), asked[asked.len() - 1]).into_bytes().into()
+    }
+}
 
 const CHECKED: &str = r#"{"event":"answer","kind":"checked"}"#;
 
@@ -22,10 +39,16 @@ fn order(config: serde_json::Value) -> WorkOrder {
             version: semver::Version::new(0, 1, 0),
             digest: "sha256:00".into(),
             path: "files.wasm".into(),
+            publisher: None,
         },
         config,
+        secrets: std::collections::BTreeMap::new(),
         document: None,
         permissions: Vec::new(),
+        grants: None,
+        ceiling: Default::default(),
+        on_behalf_of: None,
+        rehearsal: false,
         source: Vec::new(),
         limits: Limits::default(),
         base: ".".into(),
@@ -35,8 +58,12 @@ fn order(config: serde_json::Value) -> WorkOrder {
 }
 
 async fn start(script: &str) -> Worker {
+    start_at(script, Arc::default()).await
+}
+
+async fn start_at(script: &str, desk: Arc<Echo>) -> Worker {
     let launcher: Box<dyn Launcher> = Box::new(LocalLauncher::of("/bin/sh", ["-c", script]));
-    launcher.launch(&order(json!({}))).await.unwrap()
+    launcher.launch(&order(json!({})), desk).await.unwrap()
 }
 
 /// What a worker says, in short.
@@ -72,7 +99,7 @@ async fn what_workers_do_and_how_it_is_told() {
     let nonsense =
         "TG0701: the worker said something that is no event (expected value at line 1 column 1): hello";
     for (script, expected) in [
-        (format!("cat >/dev/null; echo '{CHECKED}'"), vec!["Checked".to_owned()]),
+        (format!("read -r order; echo '{CHECKED}'"), vec!["Checked".to_owned()]),
         (
             format!(
                 r#"echo '{{"event":"log","level":"info","stream":null,"message":"one"}}'; echo '{CHECKED}'"#
@@ -106,13 +133,16 @@ async fn what_workers_do_and_how_it_is_told() {
 #[tokio::test]
 async fn the_order_arrives_whole_and_the_environment_not_at_all() {
     let config = json!({ "long": "x".repeat(1 << 20) });
-    let script = r#"size=$(wc -c); echo "$size$HOME" >&2; echo '{"event":"answer","kind":"checked"}'"#;
-    let worker = LocalLauncher::of("/bin/sh", ["-c", script]).launch(&order(config.clone())).await.unwrap();
-    let size = serde_json::to_vec(&order(config)).unwrap().len();
+    let script =
+        r#"size=$(head -n 1 | wc -c); echo "$size$HOME" >&2; echo '{"event":"answer","kind":"checked"}'"#;
+    let launcher = LocalLauncher::of("/bin/sh", ["-c", script]);
+    let worker = launcher.launch(&order(config.clone()), Arc::new(Echo::default())).await.unwrap();
+    // And the break of its line.
+    let size = serde_json::to_vec(&order(config)).unwrap().len() + 1;
     assert_eq!(told(worker).await, [format!("stderr: {size}"), "Checked".into()]);
 
     let launcher = LocalLauncher::of("/bin/sh", ["-c", script]).pass_environment(&["HOM*"]);
-    let told = told(launcher.launch(&order(json!({}))).await.unwrap()).await;
+    let told = told(launcher.launch(&order(json!({})), Arc::new(Echo::default())).await.unwrap()).await;
     assert!(told[0].ends_with(&std::env::var("HOME").unwrap()), "{told:?}");
 }
 
@@ -158,12 +188,46 @@ async fn cancelling_and_dropping_kill() {
 
 #[tokio::test]
 async fn a_worker_that_cannot_be_started_is_no_worker() {
-    let fault =
-        LocalLauncher::of("/no/such/program", ["worker"]).launch(&order(json!({}))).await.unwrap_err();
+    let launcher = LocalLauncher::of("/no/such/program", ["worker"]);
+    let fault = launcher.launch(&order(json!({})), Arc::new(Echo::default())).await.unwrap_err();
     assert_eq!(
         fault.to_string(),
         "TG0701: cannot start a worker, /no/such/program: No such file or directory"
     );
+}
+
+#[tokio::test]
+async fn a_worker_asks_on_its_standard_input_and_is_answered_line_by_line() {
+    let desk = Arc::new(Echo::default());
+    let ask = "echo $1 >&0; read -r answer; echo \"$answer\" >&2";
+    let script = format!("ask() {{ {ask}; }}; read -r order; ask one; ask two; echo '{CHECKED}'");
+    let told = told(start_at(&script, desk.clone()).await).await;
+    assert_eq!(told, ["stderr: 1: one", "stderr: 2: two", "Checked"], "an answer is no event");
+    assert_eq!(*desk.0.lock().unwrap(), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn a_worker_that_asks_without_end_is_not_listened_to_any_more() {
+    let desk = Arc::new(Echo::default());
+    let script = format!(
+        "read -r order; head -c 300000 /dev/zero >&0; read -r answer || echo hung up >&2; echo '{CHECKED}'"
+    );
+    assert_eq!(told(start_at(&script, desk.clone()).await).await, ["stderr: hung up", "Checked"]);
+    assert!(desk.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_answers_for_a_worker_that_is_gone() {
+    let desk = Arc::new(Echo::default());
+    // What it leaves behind holds its end of the line.
+    let script = format!("exec 3<&0; sleep 60 <&3 >/dev/null 2>&1 & echo $! >&2; echo '{CHECKED}'");
+    let told = told(start_at(&script, desk.clone()).await).await;
+    let start = Instant::now();
+    while Arc::strong_count(&desk) > 1 && start.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(Arc::strong_count(&desk), 1);
+    Command::new("kill").arg(told[0].trim_start_matches("stderr: ")).status().unwrap();
 }
 
 #[tokio::test]

@@ -63,12 +63,31 @@ codes! {
     /// The component's bytes are not those that the order names by their digest.
     DigestMismatch = 207, Usage;
 
+    /// The component, or whoever published it, is on the list of those that must not run.
+    PluginRevoked = 208, Denied;
+    /// A component's signature is missing where one is asked for, or does not fit.
+    BadSignature = 209, Denied;
+    /// A component, a version of it or a key has that name already, or there is none of that name.
+    NoPlugin = 210, Usage;
+
     /// A capability is requested and not granted.
     NotGranted = 301, Denied;
     /// The organisation's ceiling does not allow it.
     AboveCeiling = 302, Denied;
     /// The audit cannot be written, so nothing that needs it is done.
     AuditUnavailable = 303, Denied;
+    /// A line of the audit was changed, taken out or cut off.
+    AuditBroken = 304, Failed;
+    /// A secret that a slot is bound to is not there, or cannot be read.
+    NoSecret = 305, Usage;
+    /// A permission was taken back while a run used it.
+    Revoked = 306, Denied;
+    /// A policy file cannot be understood.
+    BadPolicy = 307, Usage;
+    /// There is no such user, or one already.
+    NoUser = 308, Usage;
+    /// Somebody else changed a secret between reading it and keeping a new value; theirs stays.
+    SecretChanged = 309, Failed;
 
     /// The source could not be reached or answered with an error.
     SourceFailed = 401, Failed;
@@ -109,6 +128,8 @@ codes! {
 
     /// A file or folder of Tidegate's own could not be read or written.
     Storage = 901, Failed;
+    /// Another process holds the platform's own store, or the store is of another version or damaged.
+    StoreUnusable = 902, Failed;
     /// A mistake in Tidegate itself.
     Bug = 999, Failed;
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Code, Fault, Mode, Result, StreamName, suggestion};
+use crate::{Code, Fault, Mode, Permission, Result, StreamName, suggestion};
 
 /// Everything anybody can learn about a run while it runs. Monitoring exports these; the terminal draws them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,10 @@ pub enum WorkerEvent {
     Done {
         stream: StreamName,
         summary: StreamSummary,
+    },
+    /// In a rehearsal: the least that would have been enough.
+    Used {
+        permissions: Vec<Permission>,
     },
     /// The run goes on with the other streams, and what this one committed before stays.
     StreamFailed {

@@ -14,10 +14,11 @@ mod name;
 mod order;
 mod pipeline;
 mod reject;
+mod secret;
 mod text;
 mod yaml;
 
-pub use capability::{CONTRACT_VERSION, Capability, CapabilityKind, Manifest, Permission, World};
+pub use capability::{Binding, CONTRACT_VERSION, Capability, CapabilityKind, Manifest, Permission, World};
 pub use code::{Code, Exit};
 pub use event::{
     Answer, Column, ConfigKey, Conformance, Counters, RunSummary, StreamInfo, StreamSummary, WorkerEvent,
@@ -25,11 +26,15 @@ pub use event::{
 pub use fault::{Domain, Fault, Place, Result, Retry};
 pub use lookback::Lookback;
 pub use name::{ApplicationId, PipelineName, RunId, StreamName, check_connector_name};
-pub use order::{ComponentRef, Document, RunTask, SinkOrder, StreamOrder, Task, WorkOrder, short_digest};
+pub use order::{
+    CeilingText, ComponentRef, Document, PublisherRef, RunTask, SinkOrder, StreamOrder, Task, WorkOrder,
+    short_digest,
+};
 pub use pipeline::{
     Change, CommitEvery, ConnectorRequirement, Extract, Ingest, Limits, Mode, Pipeline, SchemaChange,
     SinkKind, StreamSpec, WriteMode,
 };
 pub use reject::Reject;
+pub use secret::{Placement, SecretRef};
 pub use text::{list, nearest, suggestion, tame};
-pub use yaml::{from_yaml, place_of_key};
+pub use yaml::{Placed, from_yaml, place_of_key};

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    CommitEvery, Fault, Limits, Lookback, Mode, Permission, PipelineName, RunId, SchemaChange, SinkKind,
-    StreamName, WriteMode, place_of_key,
+    CommitEvery, Fault, Limits, Lookback, Mode, Permission, PipelineName, RunId, SchemaChange, SecretRef,
+    SinkKind, StreamName, WriteMode, place_of_key,
 };
 
 /// One piece of work for one worker process, with all that it may need to know.
@@ -23,10 +23,24 @@ pub struct WorkOrder {
     pub pipeline: PipelineName,
     pub component: ComponentRef,
     pub config: Value,
+    /// What the component's slots are bound to: names of secrets.
+    pub secrets: BTreeMap<String, SecretRef>,
     /// Where somebody wrote the configuration.
     pub document: Option<Document>,
     /// Requested and granted and below the ceiling: what the component may do.
     pub permissions: Vec<Permission>,
+    /// Where they were granted. What is taken back there ends the run.
+    #[serde(default)]
+    pub grants: Option<PathBuf>,
+    /// The policies above all grants, as Cedar, and where they are from.
+    #[serde(default)]
+    pub ceiling: CeilingText,
+    /// Who started the run.
+    #[serde(default)]
+    pub on_behalf_of: Option<String>,
+    /// Nothing that could be granted is denied; what is used is told at the end.
+    #[serde(default)]
+    pub rehearsal: bool,
     /// All that the request resolves to for this configuration, granted or not: it says which source is
     /// meant.
     pub source: Vec<Permission>,
@@ -36,6 +50,16 @@ pub struct WorkOrder {
     /// Where the platform keeps its own files: `.tidegate`.
     pub data_dir: PathBuf,
     pub task: Task,
+}
+
+/// Policies that nobody's grant can beat.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CeilingText {
+    /// `developer` or `strict`, as they come with the platform, or a file's path.
+    pub name: String,
+    /// `forbid` policies, each with an `@id`.
+    pub text: String,
 }
 
 /// A text that people write, kept so that a mistake found in it later can be told with its line.
@@ -68,6 +92,18 @@ pub struct ComponentRef {
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
     pub path: PathBuf,
+    /// Who signed it, if somebody did who is trusted here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<PublisherRef>,
+}
+
+/// Whoever signs components, known by a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublisherRef {
+    /// As the administrator calls them.
+    pub name: String,
+    /// The key's identifier: 16 hexadecimal digits.
+    pub key: String,
 }
 
 /// A digest as people compare it: `sha256:` and the first twelve digits.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Code, Fault, Lookback, PipelineName, Result, StreamName, check_connector_name, from_yaml, place_of_key,
+    Code, Fault, Lookback, PipelineName, Result, SecretRef, StreamName, check_connector_name, from_yaml,
+    place_of_key,
 };
 
 /// What a pipeline file says, checked as far as that is possible without looking at anything else.
@@ -26,6 +27,9 @@ pub struct Extract {
     /// Given to the connector as a JSON object; only the connector knows what it means.
     #[serde(default)]
     pub config: serde_json::Map<String, Value>,
+    /// Where the secret is that each of the connector's slots is bound to. The connector never sees it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretRef>,
     pub streams: BTreeMap<StreamName, StreamSpec>,
     #[serde(default)]
     pub limits: Limits,
@@ -232,6 +236,15 @@ impl Pipeline {
 }
 
 impl Limits {
+    /// The narrower of each.
+    #[must_use]
+    pub fn narrowed(&self, by: &Self) -> Self {
+        Self {
+            memory: [self.memory, by.memory].into_iter().flatten().min(),
+            parallelism: [self.parallelism, by.parallelism].into_iter().flatten().min(),
+        }
+    }
+
     /// The key that says something impossible, and the fault.
     fn mistake(&self) -> Option<(&'static str, Fault)> {
         let (least, most) = (Self::MIN_MEMORY >> 20, Self::MAX_MEMORY >> 20);
@@ -355,7 +368,7 @@ ingest:
             (
                 "limits:",
                 "limit:",
-                "TG0102: unknown key `limit` (p.yaml:7:3); did you mean `limits`? known here: connector, config, streams, limits",
+                "TG0102: unknown key `limit` (p.yaml:7:3); did you mean `limits`? known here: connector, config, secrets, streams, limits",
             ),
             (
                 "sink: delta",

@@ -40,6 +40,20 @@ fn one_line(error: &Error) -> String {
     first.trim_start_matches("error: ").to_owned()
 }
 
+/// A value, and the line it was written at, from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed<T> {
+    pub line: u64,
+    pub value: T,
+}
+
+impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for Placed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value, referenced, .. } = Spanned::deserialize(deserializer)?;
+        Ok(Self { line: referenced.line(), value })
+    }
+}
+
 /// Line and column, from 1, of the key that a path of keys leads to, or of the last one on the way that is
 /// there.
 pub fn place_of_key(text: &str, path: &[&str]) -> Option<(u64, u64)> {

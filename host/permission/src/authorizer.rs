@@ -1,14 +1,20 @@
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use tidegate_infrastructure::DataDir;
-use tidegate_model::{Fault, Result, RunId, WorkOrder};
+use tidegate_model::{Code, Fault, Permission, Result, RunId, WorkOrder};
 
-use crate::audit::{Audit, Decision};
-use crate::ceiling::Ceiling;
+use crate::audit::{Audit, Decision, Entry};
+use crate::ceiling::{self, Ceiling};
+use crate::explanation::Explanation;
+use crate::grants::Grants;
 use crate::location::Granted;
-use crate::policy::{Operator, Policy, Ruling, Worker};
 use crate::principal::{Identity, Principal};
+use crate::remedy::Help;
+use crate::revocation::Revocations;
+use crate::roles::Role;
+use crate::rules::{Granting, Policies, Rules, Ruling, Scope, policies_of, shipped};
 use crate::vocabulary::{Action, Resource};
 
 /// Different allowed questions that are remembered between two writings of their counts.
@@ -29,8 +35,12 @@ const MANY: &str = "the last of many more";
 /// either for a component, the others are counted. An answer that cannot be written is "no".
 #[derive(Debug)]
 pub struct Authorizer {
-    policy: Policy,
+    rules: RwLock<Arc<Rules>>,
     audit: Audit,
+    help: Option<Help>,
+    /// Who started the work.
+    on_behalf_of: Option<String>,
+    revocations: Revocations,
     memory: Mutex<Memory>,
 }
 
@@ -38,6 +48,8 @@ pub struct Authorizer {
 struct Memory {
     /// Allowed questions that are written already, and how often they were asked since.
     allowed: HashMap<Question, u64>,
+    /// What components were allowed, once each.
+    used: HashSet<(Action, Resource)>,
     /// First times that components asked something and were allowed.
     news: u64,
     last_news: Option<Question>,
@@ -48,23 +60,41 @@ struct Memory {
 type Question = (Principal, Action, Resource);
 
 impl Authorizer {
-    /// For commands that somebody types on their own machine: they may do what people do, below the ceiling,
-    /// and nothing of what components do.
-    pub fn for_operator(data_dir: &DataDir, ceiling: Ceiling, run: Option<RunId>) -> Self {
-        let policy = Policy::Operator(Operator { user: Principal::operator(), ceiling });
-        Self::new(policy, Audit::at(data_dir.audit_path(), run))
+    /// For commands that somebody types: what their roles permit, below the ceiling, and nothing of what
+    /// components and modules do. `run`: the run that the decisions belong to, if any.
+    pub fn for_operator(
+        data_dir: &DataDir,
+        ceiling: &Ceiling,
+        roles: &[Role],
+        run: Option<RunId>,
+    ) -> Result<Self> {
+        let policies =
+            Policies::compile(&[shipped::always(), shipped::roles(), ceiling::source(ceiling.text())])?;
+        let roles = roles.iter().map(|role| role.as_str().to_owned()).collect();
+        let rules = Rules::new(policies, Scope { roles, ..Scope::default() });
+        Ok(Self::new(rules, data_dir, run, None))
     }
 
-    /// For a worker: its component may do what the order permits, and nothing else. Extraction may load that
-    /// component, ingestion may write to the order's sink and keep the state of its streams.
+    /// For the work of an order: its component may do what the order permits, and nothing else. Extraction
+    /// may load that component and read its secrets, ingestion may write to the order's sink and keep the
+    /// state of its streams.
     pub fn for_worker(order: &WorkOrder) -> Result<Self> {
         let data_dir = DataDir::open(&order.data_dir)?;
-        let audit = Audit::at(data_dir.audit_path(), Some(order.run.clone()));
-        Ok(Self::new(Policy::Worker(Box::new(Worker::new(order))), audit))
+        let rules = rules_of(order, &order.permissions)?;
+        let mut authorizer = Self::new(rules, &data_dir, Some(order.run.clone()), Some(Help::of(order)?));
+        authorizer.on_behalf_of.clone_from(&order.on_behalf_of);
+        Ok(authorizer)
     }
 
-    fn new(policy: Policy, audit: Audit) -> Self {
-        Self { policy, audit, memory: Mutex::default() }
+    fn new(rules: Rules, data_dir: &DataDir, run: Option<RunId>, help: Option<Help>) -> Self {
+        Self {
+            rules: RwLock::new(Arc::new(rules)),
+            audit: Audit::at(data_dir.audit_path(), run),
+            help,
+            on_behalf_of: None,
+            revocations: Revocations::of(data_dir),
+            memory: Mutex::default(),
+        }
     }
 
     /// May `who` do `action` to `resource`? A fault means no:
@@ -75,35 +105,88 @@ impl Authorizer {
     /// Cheap when the same was allowed before (no I/O), so it can be asked as often as something is done.
     pub fn decide(&self, who: &Principal, action: Action, resource: &Resource) -> Result<()> {
         // Invariant 1: every question comes here, and no answer leaves before it is recorded.
-        match self.policy.judge(who, action, resource) {
-            Ruling::Allow(why) => self.allow((who.clone(), action, resource.for_audit()), why),
-            Ruling::Deny { code, why } => {
-                self.note_denial((who.clone(), action, resource.for_audit()), &why)?;
-                let fault = Fault::user(code, format!("{who} may not {action} on {resource}: {why}"));
-                Err(match self.policy.remedy(who, action, resource) {
-                    Some(grant) => fault.help(format!(
-                        "a connector gets what it requests and is granted; the grant that covers this:\n{}",
-                        grant.to_yaml().trim_end()
-                    )),
-                    None => fault,
-                })
-            }
+        let question = (who.clone(), action, resource.for_audit());
+        let began = Instant::now();
+        let ruling = self.judge(who, action, resource);
+        let took = began.elapsed();
+        if ruling.allowed {
+            return self.allow(question, &ruling, took);
         }
+        self.note_denial(question, &ruling, took)?;
+        let why = match ruling.code {
+            Code::AboveCeiling => format!("ceiling: {}", ruling.why),
+            _ => ruling.why,
+        };
+        let fault = Fault::user(ruling.code, format!("{who} may not {action} on {resource}: {why}"));
+        let remedy = self.help.as_ref().and_then(|help| help.remedy(who, action, resource));
+        Err(match remedy {
+            Some(grant) => fault.help(format!(
+                "a connector gets what it requests and is granted; the grant that covers this:\n{}",
+                grant.to_yaml().trim_end()
+            )),
+            None => fault,
+        })
+    }
+
+    /// The same question, asked by somebody who wants to understand the answer: nothing is done with it, and
+    /// nothing recorded.
+    pub fn explain(&self, who: &Principal, action: Action, resource: &Resource) -> Explanation {
+        let rules = self.rules();
+        Explanation::of(rules.policies(), self.judge(who, action, resource))
+    }
+
+    /// What the rules say, and for a component that would be loaded whether it was revoked: that is above every
+    /// rule.
+    fn judge(&self, who: &Principal, action: Action, resource: &Resource) -> Ruling {
+        let ruling = self.rules().judge(who, action, resource);
+        let (true, Action::PluginLoad, Resource::Plugin(digest)) = (ruling.allowed, action, resource) else {
+            return ruling;
+        };
+        let why = match self.revocations.find(digest) {
+            Ok(None) => return ruling,
+            Ok(Some(revocation)) => revocation.in_words(),
+            Err(fault) => format!("whether it is revoked cannot be found out: {}", fault.message),
+        };
+        Ruling { allowed: false, code: Code::PluginRevoked, why, policy: Some("revocation".to_owned()) }
     }
 
     /// Where a location that `who` may read really begins: no link beyond it may be followed out of it.
     /// `None` for what is not local, and what no grant covers.
     pub fn granted(&self, who: &Principal, location: &str) -> Option<Granted> {
-        self.policy.granted(who, location)
+        let is_component = self.help.as_ref().is_some_and(|help| help.plugin == *who);
+        is_component.then(|| self.rules().scope().granted(location)).flatten()
     }
 
-    fn allow(&self, question: Question, why: &str) -> Result<()> {
+    /// From now on an order permits no more than this, as something was taken back. What was allowed before is
+    /// asked anew.
+    pub fn narrow(&self, order: &WorkOrder, permissions: &[Permission]) -> Result<()> {
+        let rules = Arc::new(rules_of(order, permissions)?);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        self.flush()?;
+        self.memory().allowed.clear();
+        Ok(())
+    }
+
+    /// What components did and were allowed: what the least grant must cover.
+    pub fn used(&self) -> Vec<(Action, Resource)> {
+        let memory = self.memory();
+        memory.used.iter().cloned().collect()
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn allow(&self, question: Question, ruling: &Ruling, took: Duration) -> Result<()> {
         let mut memory = self.memory();
         if let Some(repeats) = memory.allowed.get_mut(&question) {
             *repeats += 1;
             return Ok(());
         }
         if let Identity::Plugin { .. } = question.0.identity() {
+            if memory.used.len() < REMEMBERED {
+                memory.used.insert((question.1, question.2.clone()));
+            }
             memory.news += 1;
             if memory.news > ALLOWED_WRITTEN {
                 memory.last_news = Some(question);
@@ -114,12 +197,17 @@ impl Authorizer {
             self.write_counts(&mut memory)?;
         }
         let (who, action, resource) = &question;
-        self.audit.record(who, *action, resource, Decision::Allow, why, 1)?;
+        self.audit.record(&Entry {
+            on_behalf_of: self.on_behalf_of.as_deref(),
+            policy: ruling.policy.as_deref(),
+            took: Some(took),
+            ..Entry::new(who, *action, resource, Decision::Allow, &ruling.why)
+        })?;
         memory.allowed.insert(question, 0);
         Ok(())
     }
 
-    fn note_denial(&self, question: Question, why: &str) -> Result<()> {
+    fn note_denial(&self, question: Question, ruling: &Ruling, took: Duration) -> Result<()> {
         let mut memory = self.memory();
         memory.denials += 1;
         if memory.denials > DENIALS_WRITTEN {
@@ -127,7 +215,12 @@ impl Authorizer {
             return Ok(());
         }
         let (who, action, resource) = &question;
-        self.audit.record(who, *action, resource, Decision::Deny, why, 1)
+        self.audit.record(&Entry {
+            on_behalf_of: self.on_behalf_of.as_deref(),
+            policy: ruling.policy.as_deref(),
+            took: Some(took),
+            ..Entry::new(who, *action, resource, Decision::Deny, &ruling.why)
+        })
     }
 
     /// Writes how often allowed questions were asked again.
@@ -138,16 +231,20 @@ impl Authorizer {
     /// Forgets what was allowed, so that the next time it is asked is a first time.
     fn write_counts(&self, memory: &mut Memory) -> Result<()> {
         for ((who, action, resource), repeats) in memory.allowed.drain().filter(|(_, repeats)| *repeats > 0) {
-            self.audit.record(&who, action, &resource, Decision::Allow, "asked again", repeats)?;
+            let entry = Entry::new(&who, action, &resource, Decision::Allow, "asked again");
+            let on_behalf_of = self.on_behalf_of.as_deref();
+            self.audit.record(&Entry { count: repeats, on_behalf_of, ..entry })?;
         }
         if let Some((who, action, resource)) = memory.last_news.take() {
             let more = memory.news - ALLOWED_WRITTEN;
-            self.audit.record(&who, action, &resource, Decision::Allow, MANY, more)?;
+            let entry = Entry::new(&who, action, &resource, Decision::Allow, MANY);
+            self.audit.record(&Entry { count: more, ..entry })?;
             memory.news = ALLOWED_WRITTEN;
         }
         if let Some((who, action, resource)) = memory.last_denial.take() {
             let more = memory.denials - DENIALS_WRITTEN;
-            self.audit.record(&who, action, &resource, Decision::Deny, MANY, more)?;
+            let entry = Entry::new(&who, action, &resource, Decision::Deny, MANY);
+            self.audit.record(&Entry { count: more, ..entry })?;
             memory.denials = DENIALS_WRITTEN;
         }
         Ok(())
@@ -165,4 +262,29 @@ impl Drop for Authorizer {
             tracing::error!(%fault, "the audit's last counts are lost");
         }
     }
+}
+
+/// The rules for the work of an order, as far as these of its permissions still hold.
+fn rules_of(order: &WorkOrder, permissions: &[Permission]) -> Result<Rules> {
+    let grants = match &order.grants {
+        Some(path) => Grants::load(path)?,
+        None => Grants::none(),
+    };
+    let now = tidegate_infrastructure::clock::now();
+    let place = |permission: &Permission| {
+        let allowed = grants.allowances(&order.pipeline, &order.component, permission, now);
+        allowed.into_iter().next().map_or_else(|| "the order".to_owned(), |allowed| allowed.place)
+    };
+    let granting = Granting {
+        digest: &order.component.digest,
+        pipeline: &order.pipeline,
+        permissions: permissions.iter().map(|permission| (permission, place(permission))).collect(),
+    };
+    let policies = Policies::compile(&[
+        shipped::always(),
+        shipped::modules(),
+        ceiling::source(&order.ceiling),
+        policies_of(&granting),
+    ])?;
+    Ok(Rules::new(policies, Scope::of_order(order, permissions)))
 }

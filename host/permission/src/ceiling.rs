@@ -1,121 +1,270 @@
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use tidegate_model::{CapabilityKind, Permission};
+use tidegate_infrastructure::files;
+use tidegate_model::{CapabilityKind, CeilingText, Permission, PipelineName, Result};
 
-use crate::address::{Address, LOOPBACK, PRIVATE, classify};
 use crate::endpoint::Endpoint;
 use crate::location::Location;
+use crate::principal::Principal;
+use crate::rules::{Policies, Rules, Scope, Source, check, shipped};
+use crate::socket::Socket;
+use crate::vocabulary::{Action, Resource};
+
+/// Where an organisation's ceiling is. Nothing that a user sets can put another one in its place.
+const OF_THE_ORGANISATION: &str = "/etc/tidegate/ceiling.cedar";
+/// The ceiling of a machine whose organisation has none: `developer`, `strict` or a file's path.
+const VARIABLE: &str = "TIDEGATE_CEILING";
+
+/// Permits what the ceiling does not forbid, so that the ceiling alone decides.
+const OPEN: &str = r#"@id("ceiling.open") permit (principal, action == Action::"grant.add", resource);"#;
 
 /// What can be granted at all: the organisation's word, above everybody's grants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct Ceiling {
-    pub kinds: BTreeSet<CapabilityKind>,
-    /// Files of this machine, besides those of object stores and web addresses.
-    pub local_files: bool,
-    /// Addresses of this machine, written as an address or as `localhost`.
-    pub loopback: bool,
-    /// Addresses of private networks (RFC 1918, RFC 4193), written as an address.
-    pub private_networks: bool,
+    text: CeilingText,
+    rules: Arc<Rules>,
+}
+
+/// What a ceiling may ask about a grant, besides what is granted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The component carries the signature of a publisher who is trusted here.
+    pub signed: bool,
+    /// Days until the grant ends by itself.
+    pub days: Option<i64>,
 }
 
 impl Ceiling {
+    /// The one that holds on this machine: `/etc/tidegate/ceiling.cedar` where there is one, else what
+    /// `TIDEGATE_CEILING` names, else a developer's.
+    pub fn of_this_machine() -> Result<Self> {
+        if let Some(text) = files::read_if_exists(OF_THE_ORGANISATION)? {
+            return Self::from_file(OF_THE_ORGANISATION, text);
+        }
+        match std::env::var(VARIABLE).unwrap_or_default().as_str() {
+            "" | "developer" => Self::developer(),
+            "strict" => Self::strict(),
+            path => Self::from_file(path, files::read_to_string(path)?),
+        }
+    }
+
     /// What a developer's own machine needs: every kind, and services that run on this machine.
-    pub fn developer() -> Self {
-        Self { kinds: CapabilityKind::ALL.into(), local_files: true, loopback: true, private_networks: false }
+    pub fn developer() -> Result<Self> {
+        Self::new(CeilingText { name: "developer".into(), text: shipped::ceiling_developer().text })
+    }
+
+    /// What a server needs that several people use.
+    pub fn strict() -> Result<Self> {
+        Self::new(CeilingText { name: "strict".into(), text: shipped::ceiling_strict().text })
+    }
+
+    /// Policies that somebody wrote. Refused when they do not fit the schema or permit something.
+    pub fn from_file(path: &str, text: String) -> Result<Self> {
+        check(&Source { file: path.to_owned(), text: text.clone() }, false)?;
+        Self::new(CeilingText { name: path.to_owned(), text })
+    }
+
+    /// The one that came with an order: it was checked where it was read.
+    pub(crate) fn of_order(text: &CeilingText) -> Result<Self> {
+        Self::new(text.clone())
+    }
+
+    fn new(text: CeilingText) -> Result<Self> {
+        let open = Source { file: "ceiling".to_owned(), text: OPEN.to_owned() };
+        let policies = Policies::compile(&[shipped::always(), source(&text), open])?;
+        Ok(Self { text, rules: Arc::new(Rules::new(policies, Scope::default())) })
+    }
+
+    /// Where it is from, and its policies.
+    pub fn text(&self) -> &CeilingText {
+        &self.text
     }
 
     /// Why this cannot be granted; `None` when it can. What is not understood cannot.
-    pub(crate) fn refuses(&self, permission: &Permission) -> Option<String> {
-        let kind = permission.kind;
-        if !self.kinds.contains(&kind) {
-            return Some(format!("`{kind}` is not allowed here"));
+    pub(crate) fn refuses(&self, permission: &Permission, terms: Terms) -> Option<String> {
+        if let Some(why) = cannot_be_granted(permission) {
+            return Some(why);
         }
-        let target = permission.target.as_deref();
-        let endpoint = match (kind, target) {
-            (CapabilityKind::Decode, None) => return None,
-            (CapabilityKind::Decode, Some(_)) => return Some("`decode` has no target".into()),
-            (_, None) => return Some(format!("`{kind}` needs a target")),
-            (CapabilityKind::Http, Some(url)) => Endpoint::parse(url),
-            (CapabilityKind::Files, Some(text)) => match Location::parse(text) {
-                Ok(Location::Web(endpoint)) => Ok(endpoint),
-                Ok(Location::Local { .. }) if !self.local_files => {
-                    return Some("files of this machine are not allowed here".into());
-                }
-                Ok(_) => return None,
-                Err(why) => Err(why),
-            },
-        };
-        let shown = target.unwrap_or_default();
-        match endpoint {
-            Err(why) => Some(format!("`{shown}` cannot be granted: {why}")),
-            Ok(endpoint) if endpoint.is_localhost() => {
-                (!self.loopback).then(|| "addresses of this machine (loopback) are not allowed here".into())
+        if let Some(url) = permission.binding.as_ref().and_then(|binding| binding.place.token_url()) {
+            // The host sends there, which is no less a request than the component's own.
+            let token = Permission::new(CapabilityKind::Http, Some(url.to_owned()));
+            if let Some(why) = self.refuses(&token, terms) {
+                return Some(why);
             }
-            Ok(endpoint) => match endpoint.literal().map(classify) {
-                None | Some(Address::Public) => None,
-                Some(Address::Special(what)) => {
-                    (!self.allows_special(what)).then(|| format!("{what} addresses are not allowed here"))
-                }
-            },
         }
+        let Ok(pipeline) = PipelineName::new("any") else { return Some("no pipeline".into()) };
+        let grant = Resource::Grant {
+            pipeline,
+            digest: String::new(),
+            permission: permission.clone(),
+            signed: terms.signed,
+            days: terms.days,
+        };
+        let ruling = self.rules.judge(&Principal::operator(), Action::GrantAdd, &grant);
+        (!ruling.allowed).then_some(ruling.why)
     }
+}
 
-    fn allows_special(&self, what: &str) -> bool {
-        (what == LOOPBACK && self.loopback) || (what == PRIVATE && self.private_networks)
+/// A ceiling's policies, to be compiled with others.
+pub(crate) fn source(ceiling: &CeilingText) -> Source {
+    Source { file: ceiling.name.clone(), text: ceiling.text.clone() }
+}
+
+/// What is not well formed cannot be granted by anybody.
+pub(crate) fn cannot_be_granted(permission: &Permission) -> Option<String> {
+    let kind = permission.kind;
+    let target = match permission.target.as_deref() {
+        None if kind.has_target() => return Some(format!("`{kind}` needs a target")),
+        Some(_) if !kind.has_target() => return Some(format!("`{kind}` has no target")),
+        None => return None,
+        Some(target) => target,
+    };
+    let socket = || Socket::parse(target).map(drop).ok_or("it is not `HOST:PORT`");
+    let understood = match kind {
+        CapabilityKind::Decode => Ok(()),
+        CapabilityKind::Files => Location::parse(target).map(drop),
+        CapabilityKind::Http => Endpoint::parse(target).map(drop),
+        CapabilityKind::Tcp => socket(),
+        CapabilityKind::Credential if permission.binding.is_none() => Err("it names no slot and no secret"),
+        CapabilityKind::Credential if target.contains("://") => Endpoint::parse(target).map(drop),
+        CapabilityKind::Credential => socket(),
+    };
+    let method = permission
+        .methods
+        .iter()
+        .find(|method| method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase()));
+    match (understood, method) {
+        (Err(why), _) => Some(format!("`{target}` cannot be granted: {why}")),
+        (Ok(()), Some(method)) => Some(format!("`{method}` is not a method in upper case, such as `GET`")),
+        (Ok(()), None) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tidegate_model::Binding;
+
     use super::*;
 
     #[test]
     fn what_can_be_granted() {
-        let developer = Ceiling::developer();
-        let strict = Ceiling { local_files: false, loopback: false, ..Ceiling::developer() };
-        let private = Ceiling { private_networks: true, ..strict.clone() };
-        let nothing = Ceiling { kinds: BTreeSet::new(), ..Ceiling::developer() };
-        for (kind, target, ceiling, expected) in [
-            ("files", "./data", &developer, ""),
-            ("files", "./data", &strict, "files of this machine are not allowed here"),
-            ("files", "./data", &nothing, "`files` is not allowed here"),
-            ("files", "s3://bucket/x", &strict, ""),
-            ("files", "https://x.org/a.csv", &strict, ""),
+        let developer = Ceiling::developer().unwrap();
+        let strict = Ceiling::strict().unwrap();
+        let nothing = r#"@id("none") @why("nothing is granted here") forbid (principal, action == Action::"grant.add", resource);"#;
+        let nothing = Ceiling::from_file("none.cedar", nothing.to_owned()).unwrap();
+        let open = Ceiling::from_file("open.cedar", "// nothing is forbidden".to_owned()).unwrap();
+        let signed = Terms { signed: true, days: Some(90) };
+        for (kind, target, ceiling, terms, expected) in [
+            ("files", "./data", &developer, Terms::default(), ""),
+            ("files", "./data", &strict, signed, "files of this machine are not allowed here"),
+            ("files", "./data", &nothing, signed, "nothing is granted here"),
+            ("files", "s3://bucket/x", &strict, signed, ""),
             (
                 "files",
-                "http://localhost/a.csv",
+                "s3://bucket/x",
                 &strict,
-                "addresses of this machine (loopback) are not allowed here",
+                Terms { signed: false, ..signed },
+                "the component has no signature of a publisher who is trusted here",
             ),
+            (
+                "files",
+                "s3://bucket/x",
+                &strict,
+                Terms { days: None, ..signed },
+                "a grant must say when it ends, within a year",
+            ),
+            ("files", "https://x.org/a.csv", &strict, signed, ""),
+            ("files", "http://localhost/a.csv", &strict, signed, "loopback addresses are not allowed here"),
             (
                 "files",
                 "a/../b",
                 &developer,
+                signed,
                 "`a/../b` cannot be granted: it climbs (`..`) after it went down",
             ),
-            ("http", "http://localhost:8080", &developer, ""),
-            ("http", "http://127.1:8080", &developer, ""),
-            ("http", "http://[::1]/", &strict, "loopback addresses are not allowed here"),
-            ("http", "http://10.0.0.1/", &developer, "private network addresses are not allowed here"),
-            ("http", "http://10.0.0.1/", &private, ""),
-            ("http", "http://169.254.169.254/", &private, "cloud metadata addresses are not allowed here"),
-            ("http", "http://[::ffff:127.0.0.1]/", &developer, "IPv4-mapped addresses are not allowed here"),
+            ("http", "http://localhost:8080", &developer, signed, ""),
+            ("http", "http://127.1:8080", &developer, signed, ""),
+            ("http", "http://[::1]/", &strict, signed, "loopback addresses are not allowed here"),
+            (
+                "http",
+                "http://10.0.0.1/",
+                &developer,
+                signed,
+                "private network addresses are not allowed here",
+            ),
+            ("http", "http://10.0.0.1/", &open, signed, ""),
+            (
+                "http",
+                "http://169.254.169.254/",
+                &open,
+                signed,
+                "cloud metadata addresses are not allowed here",
+            ),
+            (
+                "http",
+                "http://[::ffff:127.0.0.1]/",
+                &open,
+                signed,
+                "IPv4-mapped addresses are not allowed here",
+            ),
             (
                 "http",
                 "ftp://x.org",
                 &developer,
+                signed,
                 "`ftp://x.org` cannot be granted: its scheme is neither http nor https",
             ),
-            ("decode", "", &strict, ""),
-            ("decode", "x", &strict, "`decode` has no target"),
-            ("files", "", &developer, "`files` needs a target"),
+            ("tcp", "localhost:5432", &developer, signed, ""),
+            ("tcp", "10.0.0.1:5432", &developer, signed, "private network addresses are not allowed here"),
+            ("tcp", "db", &developer, signed, "`db` cannot be granted: it is not `HOST:PORT`"),
+            ("decode", "", &strict, signed, ""),
+            ("decode", "x", &strict, signed, "`decode` has no target"),
+            ("files", "", &developer, signed, "`files` needs a target"),
         ] {
             let kind = CapabilityKind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap();
             let target = (!target.is_empty()).then(|| target.to_owned());
-            let permission = Permission { kind, target };
-            assert_eq!(ceiling.refuses(&permission).unwrap_or_default(), expected, "{permission}");
+            let permission = Permission::new(kind, target);
+            assert_eq!(ceiling.refuses(&permission, terms).unwrap_or_default(), expected, "{permission}");
+        }
+    }
+
+    #[test]
+    fn a_ceiling_that_would_not_hold_is_refused() {
+        for (text, expected) in [
+            (r#"@id("a") forbid (principal, action == Action::"grant.ad", resource);"#, "unrecognized"),
+            (r#"@id("a") permit (principal, action, resource);"#, "permits something"),
+            (r#"forbid (principal, action, resource);"#, "no `@id"),
+            (r#"@id("a") forbid (principal, action, resource) when { resource.clas == "x" };"#, "clas"),
+            (r#"@id("a") forbid (principal, action"#, "unexpected end"),
+            (
+                r#"@id("a") forbid (principal, action, resource); @id("a") forbid (principal, action, resource);"#,
+                "two policies `a`",
+            ),
+        ] {
+            let fault = Ceiling::from_file("c.cedar", text.to_owned()).unwrap_err();
+            assert_eq!(fault.code, tidegate_model::Code::BadPolicy);
+            assert!(fault.to_string().contains(expected), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_secret_cannot_be_traded_where_a_request_could_not_go() {
+        let permission = |token_url: &str| {
+            let place = format!("oauth2-client {token_url} me").parse().unwrap();
+            let binding = Binding { slot: "app".into(), secret: "env:APP".parse().unwrap(), place };
+            let target = Some("https://api.example.org".to_owned());
+            Permission { binding: Some(binding), ..Permission::new(CapabilityKind::Credential, target) }
+        };
+        for (token_url, expected) in [
+            ("https://auth.example.org/token", ""),
+            ("http://localhost/token", ""),
+            ("https://10.0.0.1/token", "private network addresses are not allowed here"),
+            ("http://169.254.169.254/token", "cloud metadata addresses are not allowed here"),
+            ("token", "`token` cannot be granted: it is not an absolute URL"),
+        ] {
+            let developer = Ceiling::developer().unwrap();
+            let told = developer.refuses(&permission(token_url), Terms::default()).unwrap_or_default();
+            assert_eq!(told, expected, "{token_url}");
         }
     }
 }

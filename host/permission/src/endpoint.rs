@@ -66,6 +66,15 @@ impl Endpoint {
     }
 }
 
+/// Whether a URL is that of a target, or lies below it; what is no URL that can be granted is below nothing. It allows
+/// nothing: that is for the authorizer to say.
+pub fn is_below(target: &str, url: &str) -> bool {
+    match (Endpoint::parse(target), Endpoint::parse(url)) {
+        (Ok(target), Ok(url)) => target.covers(&url),
+        _ => false,
+    }
+}
+
 /// Whether a segment, once somebody decodes it, once or twice, has `..` as one of its parts.
 pub(crate) fn climbs(segment: &str) -> bool {
     let once = decode(segment.as_bytes());

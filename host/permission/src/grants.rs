@@ -3,29 +3,47 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tidegate_infrastructure::files::{self, Access};
-use tidegate_model::{Code, ComponentRef, Permission, PipelineName, Result, from_yaml};
+use tidegate_model::{
+    Binding, Code, ComponentRef, Fault, Limits, Permission, PipelineName, Placed, Result, from_yaml,
+    short_digest,
+};
 
+use crate::ceiling::Terms;
+use crate::narrowing;
 use crate::principal::Principal;
 use crate::yaml::scalar;
 
 const HEADER: &str = "\
 # What components may do. Everything else is denied.
-# A grant holds for one pipeline, for one component by its digest, and for exactly what it lists.
+# A grant holds for one pipeline, for one component (by its digest, or by the key of its publisher and versions), and
+# for what it lists: less than what is requested narrows it, more widens nothing.
 # `tidegate grant` edits this file; so may you.
 ";
 
-/// What somebody allows one component to do for one pipeline. Exact: another digest, or another target, is
-/// another grant.
+/// What somebody allows one component to do for one pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
     pub pipeline: PipelineName,
-    /// Name and version, for people; the digest decides.
+    /// Name and version, for people, where a digest decides; the name, where a publisher does.
     pub connector: String,
-    /// `sha256:` and 64 hexadecimal digits.
-    pub digest: String,
+    /// The one component that is meant: `sha256:` and 64 hexadecimal digits.
+    #[serde(default)]
+    pub digest: Option<String>,
+    /// Or all that this key has signed, in these versions: 16 hexadecimal digits.
+    #[serde(default)]
+    pub publisher: Option<String>,
+    #[serde(default)]
+    pub versions: Option<semver::VersionReq>,
     pub allow: Vec<Permission>,
+    /// Narrower than those of the pipeline file.
+    #[serde(default)]
+    pub limits: Limits,
+    /// From then on it grants nothing.
+    #[serde(default)]
+    pub expires: Option<DateTime<Utc>>,
     #[serde(default)]
     pub granted_by: Option<String>,
     #[serde(default)]
@@ -35,16 +53,40 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// For this very component, by its digest.
     pub fn new(pipeline: &PipelineName, component: &ComponentRef, allow: Vec<Permission>) -> Self {
         Self {
             pipeline: pipeline.clone(),
             connector: format!("{}@{}", component.name, component.version),
-            digest: component.digest.clone(),
+            digest: Some(component.digest.clone()),
+            publisher: None,
+            versions: None,
             allow,
+            limits: Limits::default(),
+            expires: None,
             granted_by: None,
             granted_at: None,
             note: None,
         }
+    }
+
+    /// For all versions that the publisher of this one signs, as far as they are compatible with it.
+    pub fn for_publisher(self, component: &ComponentRef) -> Result<Self> {
+        let Some(publisher) = &component.publisher else {
+            let why = format!("{} carries no signature of a publisher who is trusted here", self.connector);
+            return Err(Fault::user(Code::BadSignature, why).help(
+                "grant it by its digest, without `--publisher`, or `tidegate plugin trust` its publisher",
+            ));
+        };
+        let versions = semver::VersionReq::parse(&format!("^{}", component.version))
+            .map_err(|error| Fault::internal(Code::Bug, format!("a version is no requirement: {error}")))?;
+        Ok(Self {
+            connector: component.name.clone(),
+            digest: None,
+            publisher: Some(publisher.key.clone()),
+            versions: Some(versions),
+            ..self
+        })
     }
 
     /// Says who grants it, and when.
@@ -58,33 +100,67 @@ impl Grant {
         Self { note: Some(note.into()), ..self }
     }
 
+    /// Who it is for: `sha256:12ab34cd56ef`, or `versions ^0.1.0 signed by 0123456789abcdef`.
+    pub fn holder(&self) -> String {
+        match (&self.digest, &self.publisher, &self.versions) {
+            (Some(digest), ..) => short_digest(digest).to_owned(),
+            (None, Some(key), Some(versions)) => format!("versions {versions} signed by {key}"),
+            (None, Some(key), None) => format!("all versions signed by {key}"),
+            (None, None, _) => "nobody".to_owned(),
+        }
+    }
+
+    /// What a ceiling may ask about it at a time.
+    pub fn terms(&self, signed: bool, now: DateTime<Utc>) -> Terms {
+        Terms { signed, days: self.expires.map(|at| (at - now).num_days()) }
+    }
+
     /// The grant as an entry of the list in `grants.yaml`, ready to be pasted at its end.
     pub(crate) fn to_yaml(&self) -> String {
         let mut text = format!("  - pipeline: {}\n", scalar(self.pipeline.as_str()));
-        let mut line = |key: &str, value: &str| {
-            // Writing to a text cannot fail.
-            let _ = writeln!(text, "    {key}: {}", scalar(value));
+        let mut line = |key: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                // Writing to a text cannot fail.
+                let _ = writeln!(text, "    {key}: {}", scalar(value));
+            }
         };
-        line("connector", &self.connector);
-        line("digest", &self.digest);
+        let seconds = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        line("connector", Some(&self.connector));
+        line("digest", self.digest.as_deref());
+        line("publisher", self.publisher.as_deref());
+        line("versions", self.versions.as_ref().map(ToString::to_string).as_deref());
         text.push_str(if self.allow.is_empty() { "    allow: []\n" } else { "    allow:\n" });
         for permission in &self.allow {
             text.push_str(&permission_line(permission));
         }
+        text.push_str(&limits_line(&self.limits));
         let mut line = |key: &str, value: Option<&str>| {
             if let Some(value) = value {
                 let _ = writeln!(text, "    {key}: {}", scalar(value));
             }
         };
+        line("expires", self.expires.map(seconds).as_deref());
         line("granted_by", self.granted_by.as_deref());
-        let at = self.granted_at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
-        line("granted_at", at.as_deref());
+        line("granted_at", self.granted_at.map(seconds).as_deref());
         line("note", self.note.as_deref());
         text
     }
 
-    fn is_for(&self, pipeline: &PipelineName, digest: &str) -> bool {
-        self.pipeline == *pipeline && self.digest == digest
+    fn is_for(&self, pipeline: &PipelineName, component: &ComponentRef) -> bool {
+        let holds = match (&self.digest, &self.publisher) {
+            (Some(digest), _) => *digest == component.digest,
+            (None, Some(key)) => {
+                component.publisher.as_ref().is_some_and(|publisher| publisher.key == *key)
+                    && self.name() == component.name
+                    && self.versions.as_ref().is_none_or(|versions| versions.matches(&component.version))
+            }
+            (None, None) => false,
+        };
+        holds && self.pipeline == *pipeline
+    }
+
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.expires.is_some_and(|at| at <= now)
     }
 
     fn name(&self) -> &str {
@@ -92,12 +168,38 @@ impl Grant {
     }
 }
 
+/// What a grant allows of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowance {
+    pub permission: Permission,
+    /// Where it is granted: `grants.yaml:12`.
+    pub place: String,
+    pub terms: Terms,
+}
+
+fn limits_line(limits: &Limits) -> String {
+    let memory = limits.memory.map(|bytes| format!("memory: {bytes}"));
+    let parallelism = limits.parallelism.map(|splits| format!("parallelism: {splits}"));
+    let parts: Vec<String> = [memory, parallelism].into_iter().flatten().collect();
+    if parts.is_empty() { String::new() } else { format!("    limits: {{ {} }}\n", parts.join(", ")) }
+}
+
 /// `      - { kind: files, target: ./data }`
 pub(crate) fn permission_line(permission: &Permission) -> String {
-    match &permission.target {
-        Some(target) => format!("      - {{ kind: {}, target: {} }}\n", permission.kind, scalar(target)),
-        None => format!("      - {{ kind: {} }}\n", permission.kind),
+    let mut parts = vec![format!("kind: {}", permission.kind)];
+    if let Some(target) = &permission.target {
+        parts.push(format!("target: {}", scalar(target)));
     }
+    if !permission.methods.is_empty() {
+        let methods: Vec<_> = permission.methods.iter().map(|method| scalar(method)).collect();
+        parts.push(format!("methods: [{}]", methods.join(", ")));
+    }
+    if let Some(Binding { slot, secret, place }) = &permission.binding {
+        let (secret, place) = (secret.to_string(), place.to_string());
+        let [slot, secret, place] = [slot, &secret, &place].map(|text| scalar(text));
+        parts.push(format!("binding: {{ slot: {slot}, secret: {secret}, place: {place} }}"));
+    }
+    format!("      - {{ {} }}\n", parts.join(", "))
 }
 
 /// The file `grants.yaml` beside the pipeline file. People edit it, so what they wrote stays as long as it
@@ -114,6 +216,19 @@ pub struct Grants {
 struct File {
     #[serde(default)]
     grants: Option<Vec<Grant>>,
+}
+
+/// The same file, for where its lines are.
+#[derive(Deserialize)]
+struct Lines {
+    #[serde(default)]
+    grants: Option<Vec<Allowed>>,
+}
+
+#[derive(Deserialize)]
+struct Allowed {
+    #[serde(default)]
+    allow: Vec<Placed<IgnoredAny>>,
 }
 
 impl Grants {
@@ -138,9 +253,52 @@ impl Grants {
         &self.path
     }
 
-    /// Whether a grant allows exactly this.
-    pub fn allow(&self, pipeline: &PipelineName, digest: &str, permission: &Permission) -> bool {
-        self.list.iter().any(|grant| grant.is_for(pipeline, digest) && grant.allow.contains(permission))
+    /// What the grants allow of a request: several parts where several grants narrow it. What is over allows
+    /// nothing.
+    pub fn allowances(
+        &self,
+        pipeline: &PipelineName,
+        component: &ComponentRef,
+        requested: &Permission,
+        now: DateTime<Utc>,
+    ) -> Vec<Allowance> {
+        let mut found: Vec<Allowance> = Vec::new();
+        for (number, grant) in self.list.iter().enumerate() {
+            if !grant.is_for(pipeline, component) || grant.is_over(now) {
+                continue;
+            }
+            for (line, granted) in grant.allow.iter().enumerate() {
+                if let Some(permission) = narrowing::common(requested, granted)
+                    && found.iter().all(|known| known.permission != permission)
+                {
+                    let terms = grant.terms(component.publisher.is_some(), now);
+                    found.push(Allowance { permission, place: self.place(number, line), terms });
+                }
+            }
+        }
+        found
+    }
+
+    /// The limits that the grants of a component set, the narrowest of each.
+    pub fn limits(&self, pipeline: &PipelineName, component: &ComponentRef, now: DateTime<Utc>) -> Limits {
+        let holds = |grant: &&Grant| grant.is_for(pipeline, component) && !grant.is_over(now);
+        let limits = || self.list.iter().filter(holds).map(|grant| &grant.limits);
+        Limits {
+            memory: limits().filter_map(|limits| limits.memory).min(),
+            parallelism: limits().filter_map(|limits| limits.parallelism).min(),
+        }
+    }
+
+    /// `grants.yaml:12`.
+    fn place(&self, grant: usize, permission: usize) -> String {
+        let file = self.path.file_name().map_or_else(|| "grants".into(), |name| name.to_string_lossy());
+        let line = from_yaml::<Lines>("", &self.text)
+            .ok()
+            .and_then(|lines| Some(lines.grants?.get(grant)?.allow.get(permission)?.line));
+        match line {
+            Some(line) => format!("{file}:{line}"),
+            None => file.into_owned(),
+        }
     }
 
     /// The digest that this connector had when it was last granted something for this pipeline, when that was
@@ -148,8 +306,8 @@ impl Grants {
     pub(crate) fn changed_from(&self, pipeline: &PipelineName, component: &ComponentRef) -> Option<&str> {
         let of_name = |grant: &&Grant| grant.pipeline == *pipeline && grant.name() == component.name;
         let last = self.list.iter().rfind(of_name)?;
-        let known = self.list.iter().any(|grant| grant.is_for(pipeline, &component.digest));
-        (!known).then_some(last.digest.as_str())
+        let known = self.list.iter().any(|grant| grant.is_for(pipeline, component));
+        last.digest.as_deref().filter(|_| !known)
     }
 
     /// What to add to the file, as it is now, so that it holds this grant too: the whole of it when there is
@@ -203,18 +361,38 @@ fn parse(file: &str, text: &str) -> Result<Vec<Grant>> {
     }
     let list = from_yaml::<File>(file, text)?.grants.unwrap_or_default();
     for grant in &list {
-        let digits = grant.digest.strip_prefix("sha256:").unwrap_or_default();
-        if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-            let why = format!(
-                "the grant of `{}` for `{}` has no digest of a component: `{}`",
-                grant.connector, grant.pipeline, grant.digest
-            );
-            let help =
-                "write `sha256:` and 64 lower-case hexadecimal digits; `tidegate plugin inspect` shows it";
-            return Err(tidegate_model::Fault::user(Code::BadFile, why).help(help).at(file, None, None));
+        if let Some((why, help)) = mistake(grant) {
+            let why = format!("the grant of `{}` for `{}` {why}", grant.connector, grant.pipeline);
+            return Err(Fault::user(Code::BadFile, why).help(help).at(file, None, None));
         }
     }
     Ok(list)
+}
+
+/// What is wrong with a grant, and what to write.
+fn mistake(grant: &Grant) -> Option<(String, &'static str)> {
+    let hex = |text: &str, digits: usize| {
+        text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    match (&grant.digest, &grant.publisher) {
+        (Some(digest), None) if hex(digest.strip_prefix("sha256:").unwrap_or_default(), 64) => None,
+        (Some(digest), None) => Some((
+            format!("has no digest of a component: `{digest}`"),
+            "write `sha256:` and 64 lower-case hexadecimal digits; `tidegate plugin inspect` shows it",
+        )),
+        (None, Some(key)) if hex(&key.to_lowercase(), 16) => None,
+        (None, Some(key)) => Some((
+            format!("has no key of a publisher: `{key}`"),
+            "write the 16 hexadecimal digits that `tidegate plugin trust list` shows",
+        )),
+        (Some(_), Some(_)) => {
+            Some(("is for a digest and for a publisher".to_owned(), "keep one of `digest` and `publisher`"))
+        }
+        (None, None) => Some((
+            "does not say for which component it is".to_owned(),
+            "add `digest: sha256:...`, or `publisher:` and `versions:`",
+        )),
+    }
 }
 
 fn render(list: &[Grant]) -> String {

@@ -66,6 +66,11 @@ impl Lock {
         }
     }
 
+    /// The pipelines that ran with this component last.
+    pub fn pipelines_of(&self, digest: &str) -> Vec<&PipelineName> {
+        self.pipelines.iter().filter(|(_, entry)| entry.digest == digest).map(|(name, _)| name).collect()
+    }
+
     /// Keeps what a pipeline runs with, and writes the file if that is news.
     pub fn set(
         &mut self,
@@ -118,9 +123,10 @@ mod tests {
             version: semver(),
             digest: digest(digit),
             path: PathBuf::new(),
+            publisher: None,
         };
         let (flights, numbers) = (PipelineName::new("flights").unwrap(), PipelineName::new("123").unwrap());
-        let files = Permission { kind: tidegate_model::CapabilityKind::Files, target: Some("./d, a".into()) };
+        let files = Permission::new(tidegate_model::CapabilityKind::Files, Some("./d, a".into()));
 
         let mut lock = Lock::load(&path).unwrap();
         assert_eq!(lock.check(&flights, &component("a")), Locked::New);
@@ -130,6 +136,7 @@ mod tests {
         let lock = Lock::load(&path).unwrap();
         assert_eq!(lock.check(&flights, &component("a")), Locked::Same);
         assert_eq!(lock.check(&numbers, &component("a")), Locked::Changed { from: digest("b") });
+        assert_eq!(lock.pipelines_of(&digest("b")), [&numbers]);
         assert_eq!(files::read_to_string(&path).unwrap(), lock.to_yaml());
     }
 

@@ -19,6 +19,8 @@ pub(crate) enum Identity {
         version: String,
         digest: String,
         pipeline: PipelineName,
+        /// The identifier of the key that signed it, of a publisher who is trusted here.
+        publisher: Option<String>,
     },
 }
 
@@ -27,6 +29,9 @@ pub(crate) enum Identity {
 pub enum Module {
     Extraction,
     Ingestion,
+    Quality,
+    Orchestration,
+    Monitoring,
 }
 
 impl Principal {
@@ -45,6 +50,7 @@ impl Principal {
             version: component.version.to_string(),
             digest: component.digest.clone(),
             pipeline: pipeline.clone(),
+            publisher: component.publisher.as_ref().map(|publisher| publisher.key.clone()),
         }))
     }
 
@@ -54,10 +60,14 @@ impl Principal {
 }
 
 impl Module {
-    fn as_str(self) -> &'static str {
+    /// As in policies: `Module::"ingestion"`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Extraction => "extraction",
             Self::Ingestion => "ingestion",
+            Self::Quality => "quality",
+            Self::Orchestration => "orchestration",
+            Self::Monitoring => "monitoring",
         }
     }
 }

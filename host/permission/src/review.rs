@@ -1,12 +1,20 @@
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use tidegate_infrastructure::clock;
 use tidegate_model::{
-    CapabilityKind, Code, ComponentRef, Fault, Manifest, Permission, PipelineName, Result, list,
-    short_digest, tame,
+    Binding, CapabilityKind, Code, ComponentRef, Fault, Manifest, Permission, PipelineName, Result,
+    SecretRef, list, short_digest, tame,
 };
 
-use crate::ceiling::Ceiling;
-use crate::grants::{Grant, Grants};
+use crate::ceiling::{Ceiling, Terms};
+use crate::grants::{Allowance, Grant, Grants};
+use crate::risk::Risk;
+
+/// How long a proposed grant lasts where the ceiling wants it to end.
+const PROPOSED_DAYS: i64 = 90;
 
 /// What a component asks for in a pipeline, beside what it was granted and what it can be granted.
 #[derive(Debug, Clone, Serialize)]
@@ -15,6 +23,8 @@ pub struct Review {
     /// The digest this connector had when it was granted something for this pipeline, if it has another one
     /// now.
     pub changed_from: Option<String>,
+    /// When what is proposed would end, where the ceiling wants an end.
+    pub expires: Option<DateTime<Utc>>,
     #[serde(skip)]
     pipeline: PipelineName,
     #[serde(skip)]
@@ -27,15 +37,24 @@ pub struct Requested {
     pub id: String,
     pub kind: CapabilityKind,
     pub target: Option<String>,
+    /// Of a credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
     pub required: bool,
     /// The author's words.
     pub reason: String,
+    /// Of what it asks for; of nothing, when it does not ask.
+    pub risk: Option<Risk>,
     pub standing: Standing,
+    /// What of it is granted, and where.
+    #[serde(skip)]
+    pub allowed: Vec<Allowance>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
+    /// All of it, or a part: see what is granted.
     Granted,
     Missing,
     /// Nobody can grant it, and why.
@@ -51,31 +70,59 @@ impl Review {
         component: &ComponentRef,
         pipeline: &PipelineName,
         config: &Value,
+        secrets: &BTreeMap<String, SecretRef>,
         grants: &Grants,
         ceiling: &Ceiling,
     ) -> Result<Self> {
+        let now = clock::now();
+        let signed = component.publisher.is_some();
+        // Where a grant must end, what is proposed ends in a quarter.
+        let endless = Terms { signed, days: None };
+        let ending = Terms { signed, days: Some(PROPOSED_DAYS) };
+        let must_end = manifest.capabilities.iter().any(|capability| {
+            let permission = capability.resolve(config, secrets).ok().flatten();
+            permission.is_some_and(|permission| {
+                ceiling.refuses(&permission, endless).is_some()
+                    && ceiling.refuses(&permission, ending).is_none()
+            })
+        });
+        let proposal = if must_end { ending } else { endless };
         let requests = manifest.capabilities.iter().map(|capability| {
-            let permission = capability.resolve(config)?;
+            let permission = capability.resolve(config, secrets)?;
+            let allowed = match &permission {
+                None => Vec::new(),
+                Some(permission) => grants.allowances(pipeline, component, permission, now),
+            };
+            let (allowed, beaten): (Vec<_>, Vec<_>) = allowed
+                .into_iter()
+                .partition(|allowed| ceiling.refuses(&allowed.permission, allowed.terms).is_none());
             let standing = match &permission {
                 None => Standing::NotAsked,
-                Some(permission) => match ceiling.refuses(permission) {
-                    Some(why) => Standing::AboveCeiling(why),
-                    None if grants.allow(pipeline, &component.digest, permission) => Standing::Granted,
-                    None => Standing::Missing,
-                },
+                Some(_) if !allowed.is_empty() => Standing::Granted,
+                Some(permission) => {
+                    let refused = ceiling.refuses(permission, proposal).or_else(|| {
+                        let beaten = beaten.first()?;
+                        ceiling.refuses(&beaten.permission, beaten.terms)
+                    });
+                    refused.map_or(Standing::Missing, Standing::AboveCeiling)
+                }
             };
             Ok(Requested {
                 id: capability.id.clone(),
                 kind: capability.kind,
+                risk: permission.as_ref().map(|asked| Risk::of(asked.kind, asked.target.as_deref())),
+                binding: permission.as_ref().and_then(|permission| permission.binding.clone()),
                 target: permission.and_then(|permission| permission.target),
                 required: capability.required,
                 reason: capability.reason.clone(),
                 standing,
+                allowed,
             })
         });
         Ok(Self {
             requests: requests.collect::<Result<_>>()?,
             changed_from: grants.changed_from(pipeline, component).map(str::to_owned),
+            expires: must_end.then(|| now + TimeDelta::days(PROPOSED_DAYS)),
             pipeline: pipeline.clone(),
             component: component.clone(),
         })
@@ -83,7 +130,14 @@ impl Review {
 
     /// Invariant 2: what the component may do is requested and granted and below the ceiling.
     pub fn effective(&self) -> Vec<Permission> {
-        permissions(self.requests.iter().filter(|line| line.standing == Standing::Granted))
+        let allowed = self.requests.iter().flat_map(|line| &line.allowed);
+        sorted(allowed.map(|allowed| allowed.permission.clone()).collect())
+    }
+
+    /// Where each of them is granted.
+    pub fn place_of(&self, permission: &Permission) -> Option<&str> {
+        let mut allowed = self.requests.iter().flat_map(|line| &line.allowed);
+        allowed.find(|allowed| allowed.permission == *permission).map(|allowed| allowed.place.as_str())
     }
 
     /// All that it asks for with this configuration, granted or not.
@@ -108,7 +162,8 @@ impl Review {
     pub fn grant_to_add(&self) -> Grant {
         let can_be_granted =
             |line: &&Requested| matches!(line.standing, Standing::Granted | Standing::Missing);
-        Grant::new(&self.pipeline, &self.component, permissions(self.requests.iter().filter(can_be_granted)))
+        let allow = permissions(self.requests.iter().filter(can_be_granted));
+        Grant { expires: self.expires, ..Grant::new(&self.pipeline, &self.component, allow) }
     }
 
     /// The effective permissions if everything required is granted. Otherwise what is missing, and as help
@@ -151,7 +206,7 @@ impl Review {
         let sentence = |line: &Requested| {
             let need = if line.required { "required" } else { "optional" };
             let standing = match &line.standing {
-                Standing::Granted => ", granted".to_owned(),
+                Standing::Granted => granted_part(line),
                 Standing::Missing => String::new(),
                 Standing::AboveCeiling(why) => format!(", cannot be granted: {why}"),
                 Standing::NotAsked => ", not used by this configuration".to_owned(),
@@ -177,15 +232,19 @@ impl Review {
 }
 
 impl Requested {
-    fn permission(&self) -> Permission {
-        Permission { kind: self.kind, target: self.target.clone() }
+    /// All that the line asks for.
+    pub fn permission(&self) -> Permission {
+        let binding = self.binding.clone();
+        Permission { binding, ..Permission::new(self.kind, self.target.clone()) }
     }
 
     /// `read files below ./data`.
-    fn ask(&self) -> String {
+    pub fn ask(&self) -> String {
         let what = match self.kind {
             CapabilityKind::Files => "read files below",
             CapabilityKind::Http => "send HTTP requests to",
+            CapabilityKind::Tcp => "connect to",
+            CapabilityKind::Credential => return self.ask_credential(),
             CapabilityKind::Decode => return "use the host's decoders".to_owned(),
         };
         match &self.target {
@@ -195,11 +254,36 @@ impl Requested {
     }
 }
 
+impl Requested {
+    /// `have the secret env:TOKEN used as bearer at https://api.example.org (it never sees it)`.
+    fn ask_credential(&self) -> String {
+        match (&self.binding, &self.target) {
+            (Some(Binding { secret, place, .. }), Some(target)) => one_line(&format!(
+                "have the host use the secret {secret} as {place} at {target}, without seeing it"
+            )),
+            _ => format!("have the host use a secret for `{}` that is not bound", one_line(&self.id)),
+        }
+    }
+}
+
 fn permissions<'a>(lines: impl Iterator<Item = &'a Requested>) -> Vec<Permission> {
-    let mut permissions: Vec<_> = lines.map(Requested::permission).collect();
+    sorted(lines.map(Requested::permission).collect())
+}
+
+fn sorted(mut permissions: Vec<Permission>) -> Vec<Permission> {
     permissions.sort();
     permissions.dedup();
     permissions
+}
+
+/// `, granted`, or what of it is.
+fn granted_part(line: &Requested) -> String {
+    let whole = line.permission();
+    if line.allowed.iter().any(|allowed| allowed.permission == whole) {
+        return ", granted".to_owned();
+    }
+    let parts: Vec<String> = line.allowed.iter().map(|allowed| allowed.permission.to_string()).collect();
+    format!(", granted in part: {}", one_line(&list(&parts)))
 }
 
 /// A stranger's words on one line.

@@ -4,11 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
-use tidegate_model::{Permission, PipelineName, StreamName};
+use tidegate_model::{Binding, Permission, PipelineName, SecretRef, StreamName};
 use url::Url;
 
 macro_rules! actions {
-    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal on $kind:ident by $($group:ident)+;)+) => {
         /// What somebody wants to do. Each goes with one kind of [`Resource`]; asked about another, the
         /// answer is no.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,39 +21,88 @@ macro_rules! actions {
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
+
+            /// Whether this is the kind of resource that the action goes with.
+            pub(crate) fn is_about(self, resource: &Resource) -> bool {
+                match self { $(Self::$name => matches!(resource, Resource::$kind { .. }),)+ }
+            }
+
+            /// Whose action it is: `component`, `module`, `people`.
+            pub(crate) fn groups(self) -> &'static [&'static str] {
+                match self { $(Self::$name => &[$(stringify!($group)),+],)+ }
+            }
+
+            /// Whether components do it, when somebody granted it to them.
+            pub fn is_of_components(self) -> bool {
+                self.groups().contains(&"component")
+            }
         }
     };
 }
 
 actions! {
     /// See which files are below a location ([`Resource::Location`]).
-    FilesList = "files.list";
+    FilesList = "files.list" on Location by component;
     /// Read a file ([`Resource::Location`]).
-    FilesRead = "files.read";
+    FilesRead = "files.read" on Location by component;
     /// Send an HTTP request ([`Resource::Endpoint`]).
-    HttpRequest = "http.request";
+    HttpRequest = "http.request" on Endpoint by component module;
     /// Open a connection to an address that an endpoint's name resolved to ([`Resource::Address`]).
-    HttpConnect = "http.connect";
+    HttpConnect = "http.connect" on Address by component module;
+    /// Open a connection to a named endpoint ([`Resource::Socket`]).
+    TcpConnect = "tcp.connect" on Socket by component;
+    /// Dial an address that such an endpoint's name resolved to ([`Resource::Address`]).
+    TcpDial = "tcp.dial" on Address by component;
+    /// Have the host use a secret at an endpoint ([`Resource::Credential`]).
+    CredentialUse = "credential.use" on Credential by component;
     /// Use the host's decoders ([`Resource::Decoder`]).
-    DecodeUse = "decode.use";
+    DecodeUse = "decode.use" on Decoder by component;
     /// Run a component's code ([`Resource::Plugin`]).
-    PluginLoad = "plugin.load";
+    PluginLoad = "plugin.load" on Plugin by module people;
     /// Start a run, or look at a pipeline's source ([`Resource::Pipeline`]).
-    RunStart = "run.start";
+    RunStart = "run.start" on Pipeline by module people;
     /// Write tables ([`Resource::Sink`]).
-    SinkWrite = "sink.write";
+    SinkWrite = "sink.write" on Sink by module;
     /// See what was extracted so far ([`Resource::Stream`]).
-    StateRead = "state.read";
+    StateRead = "state.read" on Stream by module people;
     /// Say what was extracted so far ([`Resource::Stream`]).
-    StateWrite = "state.write";
+    StateWrite = "state.write" on Stream by module;
     /// Forget what was extracted so far ([`Resource::Stream`]).
-    StateReset = "state.reset";
+    StateReset = "state.reset" on Stream by module people;
     /// Grant something to a component ([`Resource::Grant`]).
-    GrantAdd = "grant.add";
+    GrantAdd = "grant.add" on Grant by people;
     /// Take a grant back ([`Resource::Grant`]).
-    GrantRevoke = "grant.revoke";
+    GrantRevoke = "grant.revoke" on Grant by people;
+    /// Put a component among those that pipelines can name ([`Resource::Plugin`]).
+    PluginInstall = "plugin.install" on Plugin by people;
+    /// Take one away again, or make an older version the current one ([`Resource::Plugin`]).
+    PluginRemove = "plugin.remove" on Plugin by people;
+    /// Say that a component must not run any more ([`Resource::Plugin`]).
+    PluginRevoke = "plugin.revoke" on Plugin by people;
+    /// Trust a publisher's key, or no longer ([`Resource::Publisher`]).
+    PublisherTrust = "publisher.trust" on Publisher by people;
+    /// Get a secret's value, to use it for a component ([`Resource::Secret`]).
+    SecretRead = "secret.read" on Secret by module people;
+    /// Keep a secret, or a new value of one ([`Resource::Secret`]).
+    SecretWrite = "secret.write" on Secret by module people;
+    /// See which secrets there are, without their values ([`Resource::Store`]).
+    SecretList = "secret.list" on Store by people;
+    /// Forget a secret ([`Resource::Secret`]).
+    SecretRemove = "secret.remove" on Secret by people;
+    /// Change the key that secrets are encrypted with ([`Resource::Store`]).
+    SecretRekey = "secret.rekey" on Store by people;
+    /// See which users there are ([`Resource::Store`]).
+    UserList = "user.list" on Store by people;
+    /// Add a user, or change what they may do ([`Resource::User`]).
+    UserWrite = "user.write" on User by people;
+    /// Remove a user ([`Resource::User`]).
+    UserRemove = "user.remove" on User by people;
+    /// Copy the platform's own store ([`Resource::Store`]).
+    StoreBackup = "store.backup" on Store by people;
+    /// Put a copy in its place ([`Resource::Store`]).
+    StoreRestore = "store.restore" on Store by people;
     /// Read the audit ([`Resource::Audit`]).
-    AuditRead = "audit.read";
+    AuditRead = "audit.read" on Audit by people;
 }
 
 /// Bytes of one text in the audit.
@@ -75,6 +124,16 @@ pub enum Resource {
         endpoint: String,
         ip: IpAddr,
     },
+    /// A named endpoint of `tcp`.
+    Socket {
+        host: String,
+        port: u16,
+    },
+    /// A secret, used in one way for one slot at one endpoint: an URL, or `HOST:PORT`.
+    Credential {
+        binding: Binding,
+        endpoint: String,
+    },
     /// The host's native decoders, all of them.
     Decoder,
     /// A component by digest: `sha256:...`.
@@ -91,7 +150,19 @@ pub enum Resource {
         pipeline: PipelineName,
         digest: String,
         permission: Permission,
+        /// The component carries the signature of a publisher who is trusted here.
+        signed: bool,
+        /// Until it ends by itself; none: it does not.
+        days: Option<i64>,
     },
+    /// A secret by its reference, never its value.
+    Secret(SecretRef),
+    /// Whoever signs components, by the key's identifier.
+    Publisher(String),
+    /// A user of the platform.
+    User(String),
+    /// The platform's own store.
+    Store,
     /// The record of all decisions.
     Audit,
 }
@@ -113,6 +184,9 @@ impl Resource {
             Self::Endpoint { method, url } => Self::Endpoint { method: method.clone(), url: bare(url) },
             Self::Address { endpoint, ip } => Self::Address { endpoint: bare(endpoint), ip: *ip },
             Self::Sink(location) => Self::Sink(bare(location)),
+            Self::Credential { binding, endpoint } => {
+                Self::Credential { binding: binding.clone(), endpoint: bare(endpoint) }
+            }
             other => other.clone(),
         }
     }
@@ -155,14 +229,22 @@ impl fmt::Display for Resource {
             Self::Location(location) => write!(f, "location:{location}"),
             Self::Endpoint { method, url } => write!(f, "endpoint:{method} {url}"),
             Self::Address { endpoint, ip } => write!(f, "address:{ip} of {endpoint}"),
+            Self::Socket { host, port } => write!(f, "socket:{host}:{port}"),
+            Self::Credential { binding: Binding { slot, secret, place }, endpoint } => {
+                write!(f, "credential:{slot} ({secret}) as {place} at {endpoint}")
+            }
             Self::Decoder => f.write_str("decoder"),
             Self::Plugin(digest) => write!(f, "plugin:{digest}"),
             Self::Pipeline(name) => write!(f, "pipeline:{name}"),
             Self::Sink(location) => write!(f, "sink:{location}"),
             Self::Stream { pipeline, stream } => write!(f, "stream:{pipeline}/{stream}"),
-            Self::Grant { pipeline, digest, permission } => {
+            Self::Grant { pipeline, digest, permission, .. } => {
                 write!(f, "grant:{permission} to {digest} for {pipeline}")
             }
+            Self::Secret(secret) => write!(f, "secret:{secret}"),
+            Self::Publisher(key) => write!(f, "publisher:{key}"),
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Store => f.write_str("store"),
             Self::Audit => f.write_str("audit"),
         }
     }

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use tidegate_infrastructure::DataDir;
 use tidegate_model::{
-    CapabilityKind, CommitEvery, ComponentRef, Limits, Permission, PipelineName, RunId, RunTask,
+    Binding, CapabilityKind, CommitEvery, ComponentRef, Limits, Permission, PipelineName, RunId, RunTask,
     SchemaChange, SinkKind, SinkOrder, StreamName, StreamOrder, Task, WorkOrder, WriteMode,
 };
-use tidegate_permission::{Action, Audit, Authorizer, Ceiling, Decision, Module, Principal, Resource};
+use tidegate_permission::{Action, Audit, Authorizer, Ceiling, Decision, Module, Principal, Resource, Role};
 
 fn pipeline(name: &str) -> PipelineName {
     PipelineName::new(name).unwrap()
@@ -18,7 +18,7 @@ fn pipeline(name: &str) -> PipelineName {
 fn permission(text: &str) -> Permission {
     let (kind, target) = text.split_once(' ').map_or((text, None), |(kind, target)| (kind, Some(target)));
     let kind = CapabilityKind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap();
-    Permission { kind, target: target.map(str::to_owned) }
+    Permission::new(kind, target.map(str::to_owned))
 }
 
 fn order(data_dir: &Path, permissions: &[&str], task: Task) -> WorkOrder {
@@ -31,10 +31,16 @@ fn order(data_dir: &Path, permissions: &[&str], task: Task) -> WorkOrder {
             version: semver::Version::new(0, 1, 0),
             digest: format!("sha256:{}", "ab".repeat(32)),
             path: "files.wasm".into(),
+            publisher: None,
         },
         config: serde_json::json!({}),
+        secrets: std::collections::BTreeMap::new(),
         document: None,
         permissions: permissions.iter().map(|text| permission(text)).collect(),
+        grants: None,
+        ceiling: Default::default(),
+        on_behalf_of: None,
+        rehearsal: false,
         limits: Limits::default(),
         base: ".".into(),
         source: Vec::new(),
@@ -58,6 +64,11 @@ fn run_task() -> Task {
         },
         full_refresh: false,
     })
+}
+
+fn binding() -> Binding {
+    let (secret, place) = ("env:TOKEN".parse().unwrap(), "bearer".parse().unwrap());
+    Binding { slot: "token".into(), secret, place }
 }
 
 fn stream(of: &str, name: &str) -> Resource {
@@ -183,27 +194,30 @@ fn the_operator_does_what_people_do_below_the_ceiling() {
         pipeline: pipeline("flights"),
         digest: "sha256:ab".into(),
         permission: permission(text),
+        signed: false,
+        days: None,
     };
-    let no_files = || Ceiling { local_files: false, ..Ceiling::developer() };
+    let developer = Ceiling::developer().unwrap();
+    let strict = Ceiling::strict().unwrap();
     for (ceiling, action, resource, expected) in [
-        (Ceiling::developer(), Action::GrantAdd, grant("files ./data"), ""),
-        (Ceiling::developer(), Action::GrantAdd, grant("http http://localhost"), ""),
-        (Ceiling::developer(), Action::GrantAdd, grant("http http://169.254.169.254"), "TG0302"),
-        (no_files(), Action::GrantAdd, grant("files ./data"), "TG0302"),
-        (no_files(), Action::GrantRevoke, grant("files ./data"), ""),
-        (Ceiling::developer(), Action::RunStart, Resource::Pipeline(pipeline("flights")), ""),
-        (Ceiling::developer(), Action::StateReset, stream("flights", "weather"), ""),
-        (Ceiling::developer(), Action::StateWrite, stream("flights", "weather"), "TG0301"),
-        (Ceiling::developer(), Action::FilesRead, location("./data"), "TG0301"),
-        (Ceiling::developer(), Action::SinkWrite, Resource::Sink("./lake".into()), "TG0301"),
+        (&developer, Action::GrantAdd, grant("files ./data"), ""),
+        (&developer, Action::GrantAdd, grant("http http://localhost"), ""),
+        (&developer, Action::GrantAdd, grant("http http://169.254.169.254"), "TG0302"),
+        (&strict, Action::GrantAdd, grant("files ./data"), "TG0302"),
+        (&strict, Action::GrantRevoke, grant("files ./data"), ""),
+        (&developer, Action::RunStart, Resource::Pipeline(pipeline("flights")), ""),
+        (&developer, Action::StateReset, stream("flights", "weather"), ""),
+        (&developer, Action::StateWrite, stream("flights", "weather"), "TG0301"),
+        (&developer, Action::FilesRead, location("./data"), "TG0301"),
+        (&developer, Action::SinkWrite, Resource::Sink("./lake".into()), "TG0301"),
     ] {
-        let authorizer = Authorizer::for_operator(&data_dir, ceiling, None);
+        let authorizer = Authorizer::for_operator(&data_dir, ceiling, &[Role::Admin], None).unwrap();
         let answer = authorizer.decide(&operator, action, &resource);
         let code = answer.err().map_or(String::new(), |fault| fault.code.to_string());
         assert_eq!(code, expected, "{action} {resource}");
     }
     let plugin = Principal::plugin(&order(folder.path(), &[], Task::Check).component, &pipeline("flights"));
-    let authorizer = Authorizer::for_operator(&data_dir, Ceiling::developer(), None);
+    let authorizer = Authorizer::for_operator(&data_dir, &developer, &[Role::Admin], None).unwrap();
     assert!(authorizer.decide(&plugin, Action::RunStart, &Resource::Pipeline(pipeline("flights"))).is_err());
 }
 
@@ -223,7 +237,15 @@ fn every_resource() -> Vec<Resource> {
             pipeline: pipeline("flights"),
             digest: "sha256:ab".into(),
             permission: permission("files ./data"),
+            signed: false,
+            days: None,
         },
+        Resource::Socket { host: "db.example.org".into(), port: 5432 },
+        Resource::Credential { binding: binding(), endpoint: "https://api.example.org/v1/x".into() },
+        Resource::Secret("env:TOKEN".parse().unwrap()),
+        Resource::Publisher("0123456789abcdef".into()),
+        Resource::User("alice".into()),
+        Resource::Store,
         Resource::Audit,
     ]
 }
@@ -258,7 +280,11 @@ fn what_no_rule_names_is_denied() {
         allowed(&Authorizer::for_worker(&nothing).unwrap(), &nothing.component),
         ["service plugin.load plugin"]
     );
-    let all = order(folder.path(), &["files ./data", "http https://api.example.org", "decode"], run_task());
+    let granted = ["files ./data", "http https://api.example.org", "tcp db.example.org:5432", "decode"];
+    let mut all = order(folder.path(), &granted, run_task());
+    let target = Some("https://api.example.org".to_owned());
+    let credential = Permission::new(CapabilityKind::Credential, target);
+    all.permissions.push(Permission { binding: Some(binding()), ..credential });
     assert_eq!(
         allowed(&Authorizer::for_worker(&all).unwrap(), &all.component),
         [
@@ -266,15 +292,25 @@ fn what_no_rule_names_is_denied() {
             "plugin files.read location",
             "plugin http.request endpoint",
             "plugin http.connect address",
+            "plugin tcp.connect socket",
+            "plugin credential.use credential",
             "plugin decode.use decoder",
             "service plugin.load plugin",
+            "service secret.read secret",
+            "service secret.write secret",
             "service sink.write sink",
             "service state.write stream",
         ]
     );
     let data_dir = DataDir::open(folder.path()).unwrap();
+    let developer = Ceiling::developer().unwrap();
+    let operators = |role| Authorizer::for_operator(&data_dir, &developer, &[role], None).unwrap();
     assert_eq!(
-        allowed(&Authorizer::for_operator(&data_dir, Ceiling::developer(), None), &all.component),
+        allowed(&operators(Role::Viewer), &all.component),
+        ["user state.read stream", "user secret.list store", "user user.list store"]
+    );
+    assert_eq!(
+        allowed(&operators(Role::Author), &all.component),
         [
             "user plugin.load plugin",
             "user run.start pipeline",
@@ -282,6 +318,35 @@ fn what_no_rule_names_is_denied() {
             "user state.reset stream",
             "user grant.add grant",
             "user grant.revoke grant",
+            "user plugin.install plugin",
+            "user secret.list store",
+            "user user.list store",
+            "user audit.read audit",
+        ]
+    );
+    assert_eq!(
+        allowed(&operators(Role::Admin), &all.component),
+        [
+            "user plugin.load plugin",
+            "user run.start pipeline",
+            "user state.read stream",
+            "user state.reset stream",
+            "user grant.add grant",
+            "user grant.revoke grant",
+            "user plugin.install plugin",
+            "user plugin.remove plugin",
+            "user plugin.revoke plugin",
+            "user publisher.trust publisher",
+            "user secret.read secret",
+            "user secret.write secret",
+            "user secret.list store",
+            "user secret.remove secret",
+            "user secret.rekey store",
+            "user user.list store",
+            "user user.write user",
+            "user user.remove user",
+            "user store.backup store",
+            "user store.restore store",
             "user audit.read audit",
         ]
     );
@@ -414,4 +479,61 @@ fn torn_lines_are_skipped() {
     let records = Audit::at(&path, None).tail(10, true).unwrap();
     assert_eq!(records.iter().map(|r| r.count).collect::<Vec<_>>(), [1, 1]);
     assert_eq!(Audit::at(folder.path().join("absent"), None).tail(10, false).unwrap(), []);
+}
+
+#[test]
+fn what_is_forbidden_stays_so_whatever_is_granted() {
+    let folder = tempfile::tempdir().unwrap();
+    let granted = ["http http://10.0.0.7", "http http://localhost:8080"];
+    let forbids = r#"@id("ceiling.quiet") @why("{class} is quiet") @code("ceiling")
+        forbid (principal, action == Action::"http.connect", resource) when { resource.class == "loopback" };"#;
+    let mut order = order(folder.path(), &granted, Task::Check);
+    order.ceiling = Ceiling::from_file("org.cedar", forbids.to_owned()).unwrap().text().clone();
+    let authorizer = Authorizer::for_worker(&order).unwrap();
+    let plugin = Principal::plugin(&order.component, &order.pipeline);
+    let connect = |endpoint: &str, ip: &str| {
+        authorizer
+            .decide(&plugin, Action::HttpConnect, &address(endpoint, ip))
+            .map_err(|fault| fault.to_string())
+    };
+    assert_eq!(connect("http://10.0.0.7", "10.0.0.7"), Ok(()));
+    let told = connect("http://localhost:8080", "127.0.0.1").unwrap_err();
+    assert!(told.starts_with("TG0302") && told.contains("ceiling: loopback is quiet"), "{told}");
+}
+
+#[test]
+fn an_answer_can_be_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let order = order(folder.path(), &["files ./data"], run_task());
+    let authorizer = Authorizer::for_worker(&order).unwrap();
+    let plugin = Principal::plugin(&order.component, &order.pipeline);
+    let told = |who: &Principal, action, resource: &Resource| {
+        let explained = authorizer.explain(who, action, resource);
+        format!(
+            "{} {} {}",
+            explained.allowed,
+            explained.policy.unwrap_or_default(),
+            explained.place.unwrap_or_default()
+        )
+    };
+    let ingestion = Principal::service(Module::Ingestion);
+    assert_eq!(told(&plugin, Action::FilesRead, &location("./data/x")), "true grant.flights.0.0 the order");
+    assert_eq!(told(&plugin, Action::FilesRead, &location("./lake")), "false  ");
+    let sink = Resource::Sink("./lake".into());
+    let sinks = told(&ingestion, Action::SinkWrite, &sink);
+    assert!(sinks.starts_with("true module.ingestion-writes policies/modules.cedar:"), "{sinks}");
+    assert!(!folder.path().join("audit.jsonl").exists(), "a question about questions is not recorded");
+}
+
+#[test]
+fn what_is_taken_back_is_denied_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let order = order(folder.path(), &["files ./data", "decode"], Task::Check);
+    let authorizer = Authorizer::for_worker(&order).unwrap();
+    let plugin = Principal::plugin(&order.component, &order.pipeline);
+    let read = || authorizer.decide(&plugin, Action::FilesRead, &location("./data/x")).is_ok();
+    assert!(read() && read());
+    authorizer.narrow(&order, &order.permissions[1..]).unwrap();
+    assert!(!read(), "it was allowed before, and that counts no more");
+    assert!(authorizer.decide(&plugin, Action::DecodeUse, &Resource::Decoder).is_ok());
 }

@@ -1,11 +1,12 @@
 //! From a request to a grant and back.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at files from outside")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::json;
-use tidegate_model::{CapabilityKind, ComponentRef, Manifest, Permission, PipelineName};
-use tidegate_permission::{Ceiling, Grant, Grants, Principal, Review};
+use tidegate_model::{CapabilityKind, ComponentRef, Manifest, Permission, PipelineName, PublisherRef};
+use tidegate_permission::{Ceiling, Choice, Grant, Grants, Principal, Review};
 
 fn component(digit: &str) -> ComponentRef {
     ComponentRef {
@@ -13,6 +14,7 @@ fn component(digit: &str) -> ComponentRef {
         version: semver::Version::new(0, 1, 0),
         digest: format!("sha256:{}", digit.repeat(64)),
         path: "files.wasm".into(),
+        publisher: None,
     }
 }
 
@@ -22,7 +24,7 @@ fn pipeline() -> PipelineName {
 
 fn manifest() -> Manifest {
     serde_json::from_value(json!({
-        "contract": "0.2", "name": "files", "version": "0.1.0", "world": "extractor",
+        "contract": "0.3", "name": "files", "version": "0.1.0", "world": "extractor",
         "capabilities": [
             { "id": "source", "kind": "files", "target": "{config.location}", "required": true,
               "reason": "reads the files you point it at" },
@@ -34,7 +36,16 @@ fn manifest() -> Manifest {
 }
 
 fn review(grants: &Grants, config: &serde_json::Value, digit: &str) -> Review {
-    Review::of(&manifest(), &component(digit), &pipeline(), config, grants, &Ceiling::developer()).unwrap()
+    Review::of(
+        &manifest(),
+        &component(digit),
+        &pipeline(),
+        config,
+        &BTreeMap::new(),
+        grants,
+        &Ceiling::developer().unwrap(),
+    )
+    .unwrap()
 }
 
 fn load(folder: &Path) -> Grants {
@@ -123,7 +134,7 @@ fn what_people_wrote_stays() {
     );
     std::fs::write(&path, &written).unwrap();
     let mut grants = load(folder.path());
-    let permission = Permission { kind: CapabilityKind::Decode, target: None };
+    let permission = Permission::new(CapabilityKind::Decode, None);
     let grant = Grant::new(&pipeline(), &component("a"), vec![permission])
         .signed(&Principal::operator(), "2026-01-02T03:04:05Z".parse().unwrap())
         .with_note("for the demo: yes");
@@ -177,6 +188,103 @@ fn mistakes_are_told_with_their_place() {
 }
 
 #[test]
+fn a_part_can_be_granted_for_a_while() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({ "location": "./data", "hook": "https://x.org" });
+    let mut grants = load(folder.path());
+    let asked = review(&grants, &config, "a");
+    let choice = |only: &[&str]| Choice {
+        only: only.iter().map(|id| (*id).to_owned()).collect(),
+        ..Choice::default()
+    };
+    let narrow = Choice {
+        targets: [("hook".to_owned(), "https://x.org/v1".to_owned())].into(),
+        methods: [("hook".to_owned(), vec!["GET".to_owned()])].into(),
+        ..choice(&["hook", "source"])
+    };
+    let effective = |grants: &Grants| {
+        let permissions: Vec<_> =
+            review(grants, &config, "a").effective().iter().map(ToString::to_string).collect();
+        permissions.join("; ")
+    };
+    grants.add(asked.grant_of(&narrow, &component("a")).unwrap()).unwrap();
+    assert_eq!(effective(&load(folder.path())), "files ./data; http https://x.org/v1 (GET)");
+    let asked = review(&grants, &config, "a");
+    assert!(
+        asked.in_words()[2].ends_with("(optional, granted in part: http https://x.org/v1 (GET))"),
+        "{:?}",
+        asked.in_words()
+    );
+
+    // What was granted stays when another part is.
+    grants.add(asked.grant_of(&choice(&["kernels"]), &component("a")).unwrap()).unwrap();
+    assert_eq!(effective(&load(folder.path())), "files ./data; http https://x.org/v1 (GET); decode");
+
+    let wider = Choice {
+        targets: [("hook".to_owned(), "https://x.org:8443".to_owned())].into(),
+        ..Choice::default()
+    };
+    let refused = asked.grant_of(&wider, &component("a")).unwrap_err();
+    assert!(refused.message.contains("does not cover"), "{refused}");
+    let unknown = asked.grant_of(&choice(&["hoook"]), &component("a")).unwrap_err();
+    assert!(unknown.to_string().contains("did you mean `hook`"), "{unknown}");
+
+    // Over is over.
+    let over = Choice { expires: Some("2020-01-01T00:00:00Z".parse().unwrap()), ..Choice::default() };
+    grants.add(asked.grant_of(&over, &component("a")).unwrap()).unwrap();
+    assert_eq!(effective(&load(folder.path())), "");
+}
+
+#[test]
+fn a_grant_can_be_for_a_publisher() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({ "location": "./data" });
+    let signed = |digit: &str, version: semver::Version, key: &str| ComponentRef {
+        version,
+        publisher: Some(PublisherRef { name: "Example".into(), key: key.into() }),
+        ..component(digit)
+    };
+    let (ours, theirs) = ("0123456789abcdef", "fedcba9876543210");
+    let mut grants = load(folder.path());
+    let first = signed("a", semver::Version::new(0, 1, 0), ours);
+    let of = |grants: &Grants, component: &ComponentRef| {
+        let developer = Ceiling::developer().unwrap();
+        Review::of(&manifest(), component, &pipeline(), &config, &BTreeMap::new(), grants, &developer)
+            .unwrap()
+    };
+    let choice = Choice { publisher: true, ..Choice::default() };
+    assert!(review(&grants, &config, "a").grant_of(&choice, &component("a")).is_err(), "nobody signed it");
+    let grant = of(&grants, &first).grant_of(&choice, &first).unwrap();
+    grants.add(grant).unwrap();
+    let grants = load(folder.path());
+    for (component, expected) in [
+        (signed("a", semver::Version::new(0, 1, 0), ours), true),
+        (signed("b", semver::Version::new(0, 1, 7), ours), true),
+        (signed("b", semver::Version::new(0, 2, 0), ours), false),
+        (signed("b", semver::Version::new(0, 1, 7), theirs), false),
+        (component("a"), false),
+    ] {
+        assert_eq!(!of(&grants, &component).effective().is_empty(), expected, "{component:?}");
+    }
+}
+
+#[test]
+fn a_decision_names_the_line_of_its_grant() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = component("a").digest;
+    let text = format!(
+        "# ours\ngrants:\n  - pipeline: flights\n    connector: files@0.1.0\n    digest: {digest}\n    allow:\n      - {{ kind: decode }}\n      - kind: files\n        target: ./data\n"
+    );
+    std::fs::write(folder.path().join("grants.yaml"), text).unwrap();
+    let asked = review(&load(folder.path()), &json!({ "location": "./data" }), "a");
+    let place = |kind, target: Option<&str>| {
+        asked.place_of(&Permission::new(kind, target.map(str::to_owned))).map(str::to_owned)
+    };
+    assert_eq!(place(CapabilityKind::Decode, None).as_deref(), Some("grants.yaml:7"));
+    assert_eq!(place(CapabilityKind::Files, Some("./data")).as_deref(), Some("grants.yaml:8"));
+}
+
+#[test]
 fn nobody_can_grant_what_is_above_the_ceiling() {
     let folder = tempfile::tempdir().unwrap();
     let grants = load(folder.path());
@@ -188,7 +296,14 @@ fn nobody_can_grant_what_is_above_the_ceiling() {
          cloud metadata addresses are not allowed here; change the pipeline's `extract.config` so that it asks for something else"
     );
     assert_eq!(asked.grant_to_add().allow.len(), 1, "only the decoders");
-    let missing =
-        Review::of(&manifest(), &component("a"), &pipeline(), &json!({}), &grants, &Ceiling::developer());
+    let missing = Review::of(
+        &manifest(),
+        &component("a"),
+        &pipeline(),
+        &json!({}),
+        &BTreeMap::new(),
+        &grants,
+        &Ceiling::developer().unwrap(),
+    );
     assert_eq!(missing.unwrap_err().code.to_string(), "TG0105");
 }

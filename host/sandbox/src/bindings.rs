@@ -13,6 +13,7 @@ wasmtime::component::bindgen!({
         "tidegate:connector/bytes.byte-stream": crate::bytes::ByteStream,
         "tidegate:connector/batches.batch-handle": crate::batches::BatchHandle,
         "tidegate:connector/http.pending": crate::http::Pending,
+        "tidegate:connector/tcp.connection": crate::tcp::Connection,
         "tidegate:connector/decode.decoder": crate::kernel::Decoder,
         "tidegate:connector/output.writer": crate::output::Writer,
     },
@@ -21,4 +22,4 @@ wasmtime::component::bindgen!({
 });
 
 pub use self::exports::tidegate::connector::extraction;
-pub use self::tidegate::connector::{batches, bytes, decode, files, http, log, types};
+pub use self::tidegate::connector::{batches, bytes, credentials, decode, files, http, log, tcp, types};

@@ -74,7 +74,7 @@ pub(crate) fn from_async(reader: impl AsyncRead + Send + Unpin + 'static) -> Rea
     Box::new(SyncIoBridge::new(reader))
 }
 
-fn decompressed(stored: Reader, compression: Compression) -> std::io::Result<Reader> {
+pub(crate) fn decompressed(stored: Reader, compression: Compression) -> std::io::Result<Reader> {
     Ok(match compression {
         Compression::None => stored,
         Compression::Gzip => Box::new(Gzip { sealed: Some(stored), open: None }),

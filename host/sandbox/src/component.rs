@@ -18,7 +18,7 @@ use crate::inspect::{Inspection, validate};
 use crate::instance::{Instance, LONGEST_CALL};
 use crate::meter::COMPUTE;
 use crate::output::{self, OutputPort};
-use crate::{artifact, engine, wasi};
+use crate::{artifact, engine, http, wasi};
 
 /// What compiling one component may use. A component of 64 MiB stays far below; one made to stall a compiler
 /// does not.
@@ -211,6 +211,9 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     bindings::batches::add_to_linker::<_, HasSelf<Guest>>(&mut linker, Guest::counted)?;
     bindings::files::add_to_linker::<_, HasSelf<Guest>>(&mut linker, Guest::counted)?;
     bindings::http::add_to_linker::<_, HasSelf<Guest>>(&mut linker, Guest::counted)?;
+    bindings::credentials::add_to_linker::<_, HasSelf<Guest>>(&mut linker, Guest::counted)?;
+    http::add_to_linker(&mut linker)?;
+    bindings::tcp::add_to_linker::<_, HasSelf<Guest>>(&mut linker, Guest::counted)?;
     bindings::decode::add_to_linker::<_, HasSelf<Guest>>(&mut linker, Guest::counted)?;
     output::add_to_linker(&mut linker)?;
     Ok(linker)

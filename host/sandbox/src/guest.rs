@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use tidegate_model::{Counters, Fault, Limits};
-use tidegate_permission::{Action, Authorizer, Principal, Resource};
+use tidegate_model::{Code, Counters, Fault, Limits, Permission};
+use tidegate_permission::{Action, Authorizer, Principal, Resource, Vault};
 use tokio::sync::mpsc;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, StoreLimits};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::http::{Sender, Web};
 use crate::log::{LogLine, Logger};
 use crate::meter::{Ledger, Meter};
 use crate::network::Network;
@@ -31,6 +32,10 @@ pub struct Setup {
     pub base: PathBuf,
     /// The component's configuration, a JSON object.
     pub config: Value,
+    /// The credentials that were granted: those that belong to a request are added to it.
+    pub credentials: Vec<Permission>,
+    /// Where their secrets are.
+    pub vault: Arc<dyn Vault>,
     /// What components say. A line that finds no room is dropped and counted.
     pub log: mpsc::Sender<LogLine>,
 }
@@ -40,13 +45,15 @@ pub struct Setup {
 pub struct Surroundings {
     pub(crate) setup: Arc<Setup>,
     pub(crate) network: Network,
+    pub(crate) sender: Sender,
     pub(crate) tally: Tally,
 }
 
 impl Surroundings {
     pub fn new(setup: Setup) -> Self {
         let network = Network::new(setup.authorizer.clone(), setup.principal.clone());
-        Self { setup: Arc::new(setup), network, tally: Tally::default() }
+        let sender = Sender::new(&setup, network.clone());
+        Self { setup: Arc::new(setup), network, sender, tally: Tally::default() }
     }
 
     pub fn setup(&self) -> &Setup {
@@ -93,8 +100,11 @@ pub(crate) struct Guest {
     pub(crate) logger: Logger,
     /// Only while reading.
     pub(crate) outlet: Option<Outlet>,
+    pub(crate) web: Web,
     /// Requests on their way.
     pub(crate) in_flight: Arc<tokio::sync::Semaphore>,
+    /// Connections of `tcp` that are open.
+    pub(crate) connections: Arc<tokio::sync::Semaphore>,
     /// The last thing that was refused for want of a permission: it knows which grant would help.
     pub(crate) denial: Arc<Mutex<Option<Fault>>>,
 }
@@ -113,12 +123,20 @@ impl Guest {
     }
 
     pub(crate) fn deny(&self, fault: Fault) -> Refusal {
-        *self.denial.lock().unwrap_or_else(|broken| broken.into_inner()) = Some(fault.clone());
+        remember(&self.denial, &fault);
         Refusal::from(fault)
     }
 
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
         &self.memory.ledger
+    }
+}
+
+/// Keeps a fault that says what the guest lacked: it knows better what to do about it than the guest does.
+pub(crate) fn remember(denial: &Mutex<Option<Fault>>, fault: &Fault) {
+    use Code::{AboveCeiling, AuditUnavailable, NoSecret, NotGranted, Revoked};
+    if matches!(fault.code, AboveCeiling | AuditUnavailable | NoSecret | NotGranted | Revoked) {
+        *denial.lock().unwrap_or_else(|broken| broken.into_inner()) = Some(fault.clone());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Looking at a component without running or compiling it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::Deserialize;
 use tidegate_model::{
@@ -12,7 +13,8 @@ use crate::component::digest;
 use crate::refusal::clipped;
 use crate::wasi;
 
-const MAX_SIZE: usize = 64 << 20;
+/// Bytes of a component.
+pub const LARGEST_COMPONENT: u64 = 64 << 20;
 const SECTION: &str = "tidegate:request";
 const MAX_REQUEST: usize = 64 << 10;
 const PACKAGE: &str = "tidegate:connector/";
@@ -23,15 +25,28 @@ const FREE: &[&str] = &["types", "bytes", "batches", "output", "log"];
 #[derive(Debug, Clone)]
 pub struct Inspection {
     pub manifest: Manifest,
-    /// With their versions, such as `tidegate:connector/files@0.2.0`.
+    /// With their versions, such as `tidegate:connector/files@0.3.0`.
     pub imports: Vec<String>,
     pub exports: Vec<String>,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
     /// In bytes.
     pub size: u64,
-    /// The contract's version that the component was built for, such as `0.2.0`.
+    /// The contract's version that the component was built for, such as `0.3.0`.
     pub contract: String,
+}
+
+/// Where what a component requests is not what it imports. One is enough to refuse it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mismatch {
+    /// It imports something that no component may have.
+    Forbidden(String),
+    /// It imports something that the contract does not have.
+    Unknown(String),
+    /// It imports the interface of a capability, and requests none of that kind.
+    NotRequested(CapabilityKind),
+    /// It requests a capability, and does not import its interface.
+    NotImported(CapabilityKind),
 }
 
 /// Refuses whatever is not a valid component of this contract that says what it wants.
@@ -41,18 +56,38 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection> {
     Ok(inspection)
 }
 
+/// Like [`inspect`], with what does not agree beside the answer; see [`Inspection::look`].
+pub fn examine(bytes: &[u8]) -> Result<(Inspection, Vec<Mismatch>)> {
+    let examined = Inspection::look(bytes, digest(bytes))?;
+    validate(bytes)?;
+    Ok(examined)
+}
+
 impl Inspection {
     /// What a component says of itself, and whether it may import what it imports. The code itself is passed
     /// over, which makes this cheap: it is for components that were validated before, or will be before they
     /// are compiled. `digest` is that of the bytes.
     pub fn read(bytes: &[u8], digest: String) -> Result<Self> {
+        let (inspection, mismatches) = Self::look(bytes, digest)?;
+        // Invariant 2: what is imported must be requested, or the component is refused before it is compiled.
+        match mismatches.first() {
+            Some(mismatch) => Err(mismatch.refusal()),
+            None => Ok(inspection),
+        }
+    }
+
+    /// The same for people who want to see what is wrong: where request and imports do not agree, the answer
+    /// says so. Nothing with a mismatch may run.
+    pub fn look(bytes: &[u8], digest: String) -> Result<(Self, Vec<Mismatch>)> {
         check_kind(bytes)?;
         let Found { imports, exports, requests } =
             Found::in_component(bytes).map_err(|error| invalid(&error))?;
         let manifest = request(&requests)?;
         let contract = contract(&manifest, &imports, &exports)?;
-        check_imports(&manifest, &imports)?;
-        Ok(Self { manifest, imports, exports, digest, size: bytes.len() as u64, contract })
+        check_capabilities(&manifest)?;
+        let mismatches = mismatches(&manifest, &imports);
+        let size = bytes.len() as u64;
+        Ok((Self { manifest, imports, exports, digest, size, contract }, mismatches))
     }
 }
 
@@ -63,7 +98,7 @@ pub(crate) fn validate(bytes: &[u8]) -> Result<()> {
 }
 
 fn check_kind(bytes: &[u8]) -> Result<()> {
-    if bytes.len() > MAX_SIZE {
+    if bytes.len() as u64 > LARGEST_COMPONENT {
         return Err(not_a_component(format!("its {} bytes are more than 64 MiB", bytes.len())));
     }
     if Parser::is_core_wasm(bytes) {
@@ -164,7 +199,8 @@ fn check_words(manifest: &Manifest) -> Result<()> {
         [("title", title), ("description", description), ("publisher", publisher), ("license", license)];
     let asked = capabilities.iter().flat_map(|capability| {
         let target = capability.target.as_ref().map(|target| ("target", target));
-        [("id", &capability.id), ("reason", &capability.reason)].into_iter().chain(target)
+        let place = capability.place.as_ref().map(|place| ("place", place));
+        [("id", &capability.id), ("reason", &capability.reason)].into_iter().chain(target).chain(place)
     });
     match own.into_iter().chain(asked).find(|(_, text)| tame(text) != **text || text.contains('\n')) {
         Some((what, _)) => Err(bad(format!("a {what} must be one line of plain text"))),
@@ -185,7 +221,7 @@ fn wrong_contract(theirs: &str) -> Fault {
     .help("build it with the SDK of this version")
 }
 
-/// `tidegate:connector/files@0.2.0` is `files` of version `0.2.0`.
+/// `tidegate:connector/files@0.3.0` is `files` of version `0.3.0`.
 fn ours(name: &str) -> Option<(&str, &str)> {
     let rest = name.strip_prefix(PACKAGE)?;
     Some(rest.split_once('@').unwrap_or((rest, "")))
@@ -216,41 +252,57 @@ fn contract(manifest: &Manifest, imports: &[String], exports: &[String]) -> Resu
         })
 }
 
-/// Invariant 2: what is imported must be requested, or the component is refused before it is compiled.
-fn check_imports(manifest: &Manifest, imports: &[String]) -> Result<()> {
-    let forbidden = |what: String| Fault::user(Code::ForbiddenImport, what);
+/// What is imported beside what is requested: what nobody may import first, then what is not requested.
+fn mismatches(manifest: &Manifest, imports: &[String]) -> Vec<Mismatch> {
+    let mut found = Vec::new();
     let mut imported = BTreeSet::new();
     for name in imports {
         if let Some((interface, _)) = ours(name) {
-            match CapabilityKind::ALL.into_iter().find(|kind| kind.as_str() == interface) {
+            match CapabilityKind::ALL.into_iter().find(|kind| kind.interface() == interface) {
                 Some(kind) => drop(imported.insert(kind)),
                 None if FREE.contains(&interface) => {}
-                None => {
-                    return Err(forbidden(format!(
-                        "the component imports {name}, which the contract does not have"
-                    )));
-                }
+                None => found.push(Mismatch::Unknown(name.clone())),
             }
             continue;
         }
         let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+        if wasi::HTTP.contains(&interface) && version.starts_with("0.2.") {
+            imported.insert(CapabilityKind::Http);
+            continue;
+        }
         if !wasi::INTERFACES.contains(&interface) || !version.starts_with("0.2.") {
-            return Err(forbidden(format!("the component imports {name}, which no component may have")));
+            found.push(Mismatch::Forbidden(name.clone()));
         }
     }
     let requested: BTreeSet<_> = manifest.capabilities.iter().map(|capability| capability.kind).collect();
-    if let Some(kind) = imported.difference(&requested).next() {
-        return Err(forbidden(format!("the component imports `{kind}` but does not request it")));
+    found.extend(imported.difference(&requested).copied().map(Mismatch::NotRequested));
+    let unused = requested.difference(&imported).copied().filter(|kind| kind.must_be_imported());
+    found.extend(unused.map(Mismatch::NotImported));
+    found
+}
+
+impl Mismatch {
+    fn refusal(&self) -> Fault {
+        let code = match self {
+            Self::NotImported(_) => Code::BadRequest,
+            _ => Code::ForbiddenImport,
+        };
+        Fault::user(code, format!("the component {self}"))
     }
-    if let Some(kind) = requested.difference(&imported).next() {
-        return Err(Fault::user(
-            Code::BadRequest,
-            format!(
-                "the component requests `{kind}` but does not import it: what it asks for is not what it uses"
-            ),
-        ));
+}
+
+/// Goes on after "the component".
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden(name) => write!(f, "imports {name}, which no component may have"),
+            Self::Unknown(name) => write!(f, "imports {name}, which the contract does not have"),
+            Self::NotRequested(kind) => write!(f, "imports `{kind}` but does not request it"),
+            Self::NotImported(kind) => {
+                write!(f, "requests `{kind}` but does not import it: what it asks for is not what it uses")
+            }
+        }
     }
-    check_capabilities(manifest)
 }
 
 fn check_capabilities(manifest: &Manifest) -> Result<()> {
@@ -268,6 +320,9 @@ fn check_capabilities(manifest: &Manifest) -> Result<()> {
             let kind = capability.kind;
             let must = if kind.has_target() { "needs" } else { "takes no" };
             return Err(wrong(&format!("`{kind}` {must} target")));
+        }
+        if (capability.kind == CapabilityKind::Credential) != capability.place.is_some() {
+            return Err(wrong("a credential, and nothing else, has a `place`"));
         }
     }
     Ok(())

@@ -14,13 +14,15 @@ use wasmtime::component::{ResourceAny, ResourceTable};
 
 use crate::bindings::{Extractor, ExtractorPre, extraction, types};
 use crate::component::Settings;
+use crate::credential::Credentials;
 use crate::guest::{Guest, Memory, Surroundings, Tally};
+use crate::http::Web;
 use crate::log::Logger;
 use crate::meter::{Ledger, Meter};
 use crate::output::{Outlet, OutputPort};
 use crate::refusal::from_guest;
 use crate::wasi::{self, Printed};
-use crate::{http, trap};
+use crate::{http, tcp, trap};
 
 const MAX_HANDLES: usize = 4096;
 /// What one call may make the host allocate. A batch's buffers count, so while reading it is more.
@@ -84,6 +86,7 @@ impl Instance {
             printed: printed.clone(),
             denial: denial.clone(),
             tally: around.tally.clone(),
+            credentials: around.sender.credentials().clone(),
             longest: settings.call,
             alive: true,
         };
@@ -91,15 +94,21 @@ impl Instance {
         table.set_max_capacity(MAX_HANDLES);
         let fuel = if port.is_some() { FUEL_READING } else { FUEL };
         let stream = port.as_ref().map(|port| port.stream.clone());
+        let credentials = around.sender.credentials().clone();
+        let in_flight = Arc::new(Semaphore::new(http::IN_FLIGHT));
+        let ledger = memory.ledger.clone();
+        let web = Web::new(around.sender.clone(), in_flight.clone(), ledger, meter.clone(), denial.clone());
         let guest = Guest {
             table,
             wasi: context,
             around: around.clone(),
             memory,
             meter,
-            logger: Logger::new(around.setup.log.clone(), stream, printed.clone()),
+            logger: Logger::new(around.setup.log.clone(), stream, printed.clone(), Some(credentials)),
             outlet: port.map(Outlet::new),
-            in_flight: Arc::new(Semaphore::new(http::IN_FLIGHT)),
+            web,
+            in_flight,
+            connections: Arc::new(Semaphore::new(tcp::CONNECTIONS)),
             denial,
         };
         let mut store = Store::new(pre.engine(), guest);
@@ -181,6 +190,7 @@ struct Watch {
     printed: Printed,
     denial: Arc<Mutex<Option<Fault>>>,
     tally: Tally,
+    credentials: Credentials,
     longest: Duration,
     /// No call was interrupted, by a trap, the clock or whoever dropped its future.
     alive: bool,
@@ -206,7 +216,7 @@ impl Watch {
             Some(limit) => timeout(limit, call).await.map_err(|_| too_long(export, limit))?,
             None => call.await,
         };
-        match ended {
+        let told = match ended {
             Ok(told) => {
                 self.alive = true;
                 told.map_err(|fault| {
@@ -219,7 +229,8 @@ impl Watch {
                 })
             }
             Err(error) => Err(trap::explain(&error, &self.usage.ledger, &self.printed)),
-        }
+        };
+        told.map_err(|fault| self.credentials.hide_in(fault))
     }
 }
 

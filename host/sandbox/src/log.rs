@@ -6,6 +6,7 @@ use tidegate_model::tame;
 use tokio::sync::mpsc;
 
 use crate::bindings::log;
+use crate::credential::Credentials;
 use crate::guest::Guest;
 use crate::refusal::clipped;
 use crate::wasi::Printed;
@@ -31,14 +32,21 @@ pub(crate) struct Logger {
     sender: mpsc::Sender<LogLine>,
     stream: Option<String>,
     printed: Printed,
+    /// Where there are any.
+    credentials: Option<Credentials>,
     minute: Instant,
     said: usize,
     dropped: u64,
 }
 
 impl Logger {
-    pub(crate) fn new(sender: mpsc::Sender<LogLine>, stream: Option<String>, printed: Printed) -> Self {
-        Self { sender, stream, printed, minute: Instant::now(), said: 0, dropped: 0 }
+    pub(crate) fn new(
+        sender: mpsc::Sender<LogLine>,
+        stream: Option<String>,
+        printed: Printed,
+        credentials: Option<Credentials>,
+    ) -> Self {
+        Self { sender, stream, printed, credentials, minute: Instant::now(), said: 0, dropped: 0 }
     }
 
     pub(crate) fn say(&mut self, level: &'static str, message: &str) {
@@ -47,7 +55,8 @@ impl Logger {
             self.said = 0;
             self.confess();
         }
-        let message = tame(&clipped(message, MAX_LINE));
+        let message = clipped(message, MAX_LINE);
+        let message = tame(&self.hidden(&message).unwrap_or(message));
         if level == "error" {
             self.printed.logged_error(&message);
         }
@@ -55,6 +64,10 @@ impl Logger {
         if self.said > MAX_A_MINUTE || !self.send(level, message) {
             self.dropped += 1;
         }
+    }
+
+    fn hidden(&self, message: &str) -> Option<String> {
+        self.credentials.as_ref()?.hide(message)
     }
 
     /// Says how many lines were dropped, if any were.
@@ -92,7 +105,7 @@ mod tests {
     #[test]
     fn a_flood_is_cut_and_counted() {
         let (sender, mut receiver) = mpsc::channel(100);
-        let mut logger = Logger::new(sender, None, crate::wasi::context().1);
+        let mut logger = Logger::new(sender, None, crate::wasi::context().1, None);
         for _ in 0..40 {
             logger.say("info", &"x".repeat(100_000));
         }
@@ -105,7 +118,7 @@ mod tests {
     #[test]
     fn lines_that_say_nothing_are_not_free() {
         let (sender, mut receiver) = mpsc::channel(100_000);
-        let mut logger = Logger::new(sender, None, crate::wasi::context().1);
+        let mut logger = Logger::new(sender, None, crate::wasi::context().1, None);
         for _ in 0..100_000 {
             logger.say("info", "");
         }

@@ -35,6 +35,11 @@ impl Network {
         Self { authorizer, principal, clients: Arc::default() }
     }
 
+    /// May this principal do that?
+    pub(crate) fn ask(&self, action: Action, resource: &Resource) -> Result<()> {
+        self.authorizer.decide(&self.principal, action, resource)
+    }
+
     /// A client for this URL's scheme, host and port, and for no other. It knows no proxy and follows no
     /// redirect. A host written as an address is decided at once, a name whenever it is resolved.
     pub(crate) fn client(&self, url: &Url) -> Result<Client> {
@@ -72,7 +77,7 @@ impl Network {
 
     fn decide(&self, endpoint: &str, ip: IpAddr) -> Result<()> {
         let address = Resource::Address { endpoint: endpoint.to_owned(), ip };
-        self.authorizer.decide(&self.principal, Action::HttpConnect, &address)
+        self.ask(Action::HttpConnect, &address)
     }
 }
 
@@ -103,9 +108,11 @@ impl Resolve for PolicedResolver {
     }
 }
 
-/// Why a request failed: the refusal behind it, when it was refused, else the reason in words.
-pub(crate) fn explain(url: &Url, error: &reqwest::Error) -> Fault {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+/// Why a request failed: the refusal behind it, when it was refused, else the reason in words. A URL may carry a
+/// credential, so none is told.
+pub(crate) fn explain(url: &Url, error: reqwest::Error) -> Fault {
+    let error = error.without_url();
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     let mut reason = String::new();
     while let Some(error) = source {
         if let Some(fault) = error.downcast_ref::<Fault>() {

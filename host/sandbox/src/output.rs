@@ -18,7 +18,7 @@ use crate::guest::Guest;
 use crate::refusal::{Asked, Refusal, clipped};
 use crate::schema;
 
-const INTERFACE: &str = "tidegate:connector/output@0.2.0";
+const INTERFACE: &str = "tidegate:connector/output@0.3.0";
 const MAX_CHECKPOINT: usize = 64 << 10;
 /// In one call.
 const MAX_REJECTS: usize = 1 << 16;

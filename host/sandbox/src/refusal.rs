@@ -81,9 +81,13 @@ impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         let code = match fault.code {
             Code::AuditUnavailable | Code::Bug => return Self::Ended(fault),
-            Code::NotGranted | Code::AboveCeiling | Code::ConnectorDenied => "denied",
+            Code::NotGranted
+            | Code::AboveCeiling
+            | Code::ConnectorDenied
+            | Code::NoSecret
+            | Code::Revoked => "denied",
             Code::LimitExceeded => "limit",
-            Code::BadBatch => "invalid",
+            Code::BadBatch | Code::BadConfig | Code::BadPipeline => "invalid",
             _ => "unavailable",
         };
         let domain = match fault.domain {
@@ -102,6 +106,12 @@ impl From<Fault> for Refusal {
 /// What a guest says of itself when an export returns a fault. `asked` is the export that was called, and
 /// `denial` the last thing that the host refused this instance: it knows which grant would help.
 pub(crate) fn from_guest(asked: &str, fault: &types::Fault, denial: Option<&Fault>) -> Fault {
+    if let Some(cause) =
+        denial.filter(|denial| matches!(denial.code, Code::NoSecret | Code::AuditUnavailable))
+    {
+        // Nothing that a guest could have mended or could name better.
+        return cause.clone();
+    }
     let connector_code = clean_code(&fault.code);
     let message = clipped(&fault.message, 4096);
     let mut told = match fault.domain {

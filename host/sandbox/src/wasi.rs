@@ -46,6 +46,9 @@ pub(crate) const INTERFACES: &[&str] = &[
     "wasi:random/insecure-seed",
 ];
 
+/// The interfaces of WASI's own HTTP: for clients that know nothing of Tidegate. They give what `http` gives.
+pub(crate) const HTTP: &[&str] = &["wasi:http/types", "wasi:http/outgoing-handler"];
+
 /// What a component complained of.
 #[derive(Clone)]
 pub(crate) struct Printed {

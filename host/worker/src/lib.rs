@@ -16,12 +16,14 @@ mod events;
 mod identity;
 mod operators;
 mod progress;
+mod revocation;
 mod run;
 mod stream;
 mod usage;
+mod vault;
 mod work;
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::process::ExitCode;
 
 use tidegate_infrastructure::clock;
@@ -31,9 +33,12 @@ use crate::events::Events;
 
 pub use crate::identity::of as identity_of;
 
-/// The worker process: reads one [`WorkOrder`] as JSON from its standard input, writes [`WorkerEvent`]s to
-/// its standard output, and ends with 0 when the last of them is not a failure. Dies with the process that
-/// started it.
+/// Bytes of the longest order: a pipeline file is in it.
+const LONGEST_ORDER: u64 = 64 << 20;
+
+/// The worker process: reads one [`WorkOrder`] as a line of JSON from its standard input, writes
+/// [`WorkerEvent`]s to its standard output, and ends with 0 when the last of them is not a failure. Dies with the
+/// process that started it, which it asks on its standard input for secrets.
 pub fn main() -> ExitCode {
     // Invariant 3: all guest code runs in here, and this process dies with the one that started it.
     tidegate_infrastructure::die_with_parent();
@@ -62,11 +67,17 @@ pub fn main() -> ExitCode {
 }
 
 fn order() -> Result<WorkOrder> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).map_err(|error| {
-        Fault::external(Code::WorkerLost, format!("the work order cannot be read: {error}"))
-    })?;
-    serde_json::from_str(&text)
+    let unreadable = |why: &dyn std::fmt::Display| {
+        Fault::external(Code::WorkerLost, format!("the work order cannot be read: {why}"))
+    };
+    let mut line = Vec::new();
+    // Nothing follows the order before we ask for it, so nothing is left in the buffer.
+    let mut stdin = std::io::stdin().lock().take(LONGEST_ORDER);
+    stdin.read_until(b'\n', &mut line).map_err(|error| unreadable(&error))?;
+    if line.last() != Some(&b'\n') {
+        return Err(unreadable(&"it does not end"));
+    }
+    serde_json::from_slice(&line)
         .map_err(|error| Fault::internal(Code::Bug, format!("the work order cannot be understood: {error}")))
 }
 

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use tidegate_extraction::{Extractor, StreamDescription};
 use tidegate_model::{Answer, Result, StreamName, Task, WorkOrder, WorkerEvent};
-use tidegate_permission::{Action, Authorizer, Module, Principal, Resource};
+use tidegate_permission::{Action, Authorizer, Module, Principal, Resource, least};
 use tidegate_sandbox::{LogLine, Sandbox, Settings, Setup};
 use tokio::sync::mpsc;
 
 use crate::events::Events;
-use crate::{agreement, configuration, conform, run};
+use crate::vault::WorkerVault;
+use crate::{agreement, configuration, conform, revocation, run};
 
 /// What every task needs: the order, the component ready to run, somebody to ask, somebody to tell.
 pub struct Work<'a> {
@@ -44,12 +45,14 @@ pub async fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
         limits: order.limits.clone(),
         base: order.base.clone(),
         config: order.config.clone(),
+        credentials: order.permissions.iter().filter(|one| one.binding.is_some()).cloned().collect(),
         log,
+        vault: Arc::new(WorkerVault::on_stdin()),
     };
     let manifest = component.manifest().clone();
     let extractor = Extractor::new(component, setup);
     let spec = extractor.spec().await?;
-    agreement::check(&manifest, &spec.config_schema)
+    agreement::check(&manifest, &spec.config_schema, &spec.secrets)
         .map_err(|fault| fault.at(order.component.path.display().to_string(), None, None))?;
     configuration::check(order, &spec.config_schema)?;
     let work = Work { order, extractor, authorizer, events: events.clone() };
@@ -68,8 +71,16 @@ pub async fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
             WorkerEvent::Answer(Answer::Streams(streams.iter().map(StreamDescription::info).collect()))
         }
         Task::Conform => WorkerEvent::Answer(Answer::Conformance(conform::suite(&work).await)),
-        Task::Run(task) => run::run(&work, task).await?,
+        Task::Run(task) => {
+            // Dropped with all its instances, should something be taken back.
+            let run = run::run(&work, task);
+            revocation::until_revoked(order, &work.authorizer, run).await?
+        }
     };
+    if order.rehearsal {
+        let permissions = least(&order.permissions, &work.authorizer.used());
+        work.events.send(WorkerEvent::Used { permissions });
+    }
     work.authorizer.flush()?;
     Ok(last)
 }

@@ -17,8 +17,32 @@ pub(crate) fn variable(name: &str) -> PathBuf {
     env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: this is for build scripts")).into()
 }
 
-/// Builds, or gives what Cargo and the compiler wrote.
+/// Builds, or gives what Cargo and the compiler wrote. A target that the toolchain lacks is installed first, as
+/// `rust-toolchain.toml` asks: not every rustup does that by itself.
 pub(crate) fn build(package: &str, root: &Path, target_dir: &Path) -> Result<(), String> {
+    let lacks_target = |text: &String| text.contains("target may not be installed");
+    match build_once(package, root, target_dir) {
+        Err(text) if lacks_target(&text) => match install_target(root) {
+            Ok(()) => build_once(package, root, target_dir),
+            Err(why) => Err(format!(
+                "this machine's Rust has no {TARGET} target ({why}); type: rustup target add {TARGET}\n\n{text}"
+            )),
+        },
+        done => done,
+    }
+}
+
+fn install_target(root: &Path) -> Result<(), String> {
+    let output = Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .current_dir(root)
+        .output()
+        .map_err(|error| format!("rustup cannot be started: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(said.trim().to_owned()) }
+}
+
+fn build_once(package: &str, root: &Path, target_dir: &Path) -> Result<(), String> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os().filter(|(name, _)| !is_kept(name)) {
         command.env_remove(name);
@@ -37,12 +61,7 @@ pub(crate) fn build(package: &str, root: &Path, target_dir: &Path) -> Result<(),
     if output.status.success() {
         return Ok(());
     }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(if text.contains("target may not be installed") {
-        format!("this machine's Rust has no {TARGET} target; type: rustup target add {TARGET}\n\n{text}")
-    } else {
-        text.into_owned()
-    })
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Vector instructions, which every host of ours has; and no path of this machine inside the component, so

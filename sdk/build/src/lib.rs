@@ -26,7 +26,8 @@ const PROFILE: &str = "guest";
 /// With the compiler's words when the component does not build: that is how a build script fails.
 pub fn component(package: &str) -> PathBuf {
     let root = workspace_root(&cargo::variable("CARGO_MANIFEST_DIR"));
-    let target_dir = outer_target_dir(&cargo::variable("OUT_DIR")).join("guests");
+    let out_dir = cargo::variable("OUT_DIR");
+    let target_dir = outer_target_dir(&out_dir).join("guests");
     if let Err(output) = cargo::build(package, &root, &target_dir) {
         panic!("the component `{package}` does not build:\n\n{output}");
     }
@@ -36,7 +37,11 @@ pub fn component(package: &str) -> PathBuf {
     for path in watched {
         println!("cargo::rerun-if-changed={}", path.display());
     }
-    stem.with_extension("wasm")
+    // Another checkout that shares the target folder builds a component of the same name in the same place.
+    let component = out_dir.join(package).with_extension("wasm");
+    std::fs::copy(stem.with_extension("wasm"), &component)
+        .unwrap_or_else(|error| panic!("the component `{package}` cannot be copied: {error}"));
+    component
 }
 
 /// The nearest folder above with a manifest that opens a workspace.

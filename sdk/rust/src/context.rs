@@ -1,7 +1,7 @@
 //! What a connector can see and reach.
 
 use crate::bindings::tidegate::connector::log;
-use crate::{Files, Http};
+use crate::{Credentials, Files, Http, Tcp};
 
 pub use log::Level;
 
@@ -22,6 +22,15 @@ impl<C> Context<C> {
 
     pub fn http(&self) -> Http {
         Http::new()
+    }
+
+    /// Which secrets are bound. The host uses them by itself; see [`Credentials`].
+    pub fn credentials(&self) -> Credentials {
+        Credentials::new()
+    }
+
+    pub fn tcp(&self) -> Tcp {
+        Tcp::new()
     }
 
     /// Tells whoever runs the pipeline. The host keeps 1 MiB a minute.

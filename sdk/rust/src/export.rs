@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use crate::bindings::exports::tidegate::connector::extraction as wit;
 use crate::bindings::tidegate::connector::log;
 use crate::bindings::tidegate::connector::types::Fault as WitFault;
+use crate::request::Manifest;
 use crate::schema::flatten;
 use crate::{
     Context, Extractor, Fault, Output, Plan, PlannedSplit, Reopened, Result, Split, Stream, StreamRequest,
@@ -37,6 +38,14 @@ use crate::{
 ///     capabilities: [
 ///         { id: "api", kind: http, target: "{config.url}", reason: "fetches the pages you point it at" },
 ///         { id: "kernels", kind: decode, required: false, reason: "decodes them faster" },
+///         {
+///             id: "token",
+///             kind: credential,
+///             target: "{config.url}",
+///             place: "bearer",
+///             required: false,
+///             reason: "is how the API knows you",
+///         },
 ///     ],
 /// });
 /// ```
@@ -50,6 +59,7 @@ macro_rules! export_extractor {
         $(capabilities: [$({
             id: $id:literal, kind: $kind:ident
             $(, target: $target:literal)?
+            $(, place: $place:literal)?
             $(, required: $required:literal)?
             , reason: $reason:literal $(,)?
         }),* $(,)?] $(,)?)?
@@ -66,10 +76,15 @@ macro_rules! export_extractor {
                     id: $id,
                     kind: $crate::macros::kind(stringify!($kind)),
                     target: $crate::macros::optional(&[$($target)?]),
+                    place: $crate::macros::optional(&[$($place)?]),
                     required: $crate::macros::required(&[$($required)?]),
                     reason: $reason,
                 }),*)?],
             };
+
+            impl $crate::macros::Described for $extractor {
+                const MANIFEST: &'static $crate::macros::Manifest = &MANIFEST;
+            }
 
             #[cfg(target_arch = "wasm32")]
             #[used]
@@ -85,16 +100,27 @@ macro_rules! export_extractor {
     };
 }
 
+/// What it says of itself.
+pub trait Described {
+    const MANIFEST: &'static Manifest;
+}
+
 /// That it implements the trait.
 pub fn is_extractor<T: Extractor>() -> T {
     T::default()
 }
 
-impl<T: Extractor> wit::Guest for T {
+impl<T: Extractor + Described> wit::Guest for T {
     type Session = Session<T>;
 
     fn spec() -> wit::ConnectorSpec {
-        wit::ConnectorSpec { config_schema: config::schema::<T::Config>(), secrets: Vec::new() }
+        let slots = T::MANIFEST.capabilities.iter().filter(|capability| capability.is_credential());
+        let secrets = slots.map(|slot| wit::SecretSlot {
+            name: slot.id.to_owned(),
+            description: slot.reason.to_owned(),
+            required: slot.required,
+        });
+        wit::ConnectorSpec { config_schema: config::schema::<T::Config>(), secrets: secrets.collect() }
     }
 
     fn check(config: String) -> Result<(), WitFault> {

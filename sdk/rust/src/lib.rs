@@ -57,6 +57,7 @@ mod batch;
 mod bytes;
 mod config;
 mod context;
+mod credentials;
 pub mod decode;
 mod export;
 mod extractor;
@@ -66,10 +67,12 @@ mod http;
 mod output;
 mod request;
 mod schema;
+mod tcp;
 
 pub use batch::{Layout, Node, lift, lower};
 pub use bytes::ByteStream;
 pub use context::{Context, Level};
+pub use credentials::Credentials;
 pub use extractor::Mode;
 pub use extractor::{Extractor, Modes, Plan, PlannedSplit, Reopened, Split, Stream, StreamRequest};
 pub use fault::{Fault, FaultDomain, Result};
@@ -77,11 +80,12 @@ pub use files::{Compression, Entry, Files, OpenOptions};
 pub use http::{Http, Pending, RequestBuilder, Response};
 pub use output::{Changes, Output, Reject};
 pub use schema::{flatten, unflatten};
+pub use tcp::{Connection, Tcp, TcpOptions, Tls};
 
 /// What [`export_extractor!`] expands to.
 #[doc(hidden)]
 pub mod macros {
-    pub use crate::export::is_extractor;
+    pub use crate::export::{Described, is_extractor};
     pub use crate::request::{Capability, Manifest, first, kind, optional, required};
 }
 

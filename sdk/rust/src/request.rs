@@ -3,7 +3,7 @@
 //! [`export_extractor!`](crate::export_extractor).
 
 /// The contract this SDK is written for: major and minor of the WIT package.
-const CONTRACT: &str = "0.2";
+const CONTRACT: &str = "0.3";
 /// What the host reads of the section.
 const LARGEST: usize = 64 * 1024;
 
@@ -22,6 +22,8 @@ pub struct Capability {
     pub id: &'static str,
     pub kind: &'static str,
     pub target: Option<&'static str>,
+    /// Of a credential: how the host uses the secret.
+    pub place: Option<&'static str>,
     pub required: bool,
     pub reason: &'static str,
 }
@@ -33,6 +35,15 @@ impl Manifest {
             is_name(self.name.as_bytes()),
             "a connector's name is 1 to 63 letters, digits and `-`, starting with a letter: give it one with `name:`"
         );
+        let mut i = 0;
+        while i < self.capabilities.len() {
+            let capability = &self.capabilities[i];
+            assert!(
+                matches!(capability.kind.as_bytes(), b"credential") == capability.place.is_some(),
+                "a credential, and nothing else, has a `place`, such as `bearer`"
+            );
+            i += 1;
+        }
         let size = self.write(&mut []);
         assert!(size <= LARGEST, "the capability request is larger than 64 KiB");
         size
@@ -75,6 +86,11 @@ impl Manifest {
 }
 
 impl Capability {
+    /// A slot that the pipeline file binds to a secret.
+    pub(crate) fn is_credential(&self) -> bool {
+        self.kind == "credential"
+    }
+
     const fn write(&self, out: &mut Writer<'_>) {
         out.raw("{\"id\":");
         out.text(self.id);
@@ -83,6 +99,10 @@ impl Capability {
         if let Some(target) = self.target {
             out.raw(",\"target\":");
             out.text(target);
+        }
+        if let Some(place) = self.place {
+            out.raw(",\"place\":");
+            out.text(place);
         }
         out.raw(if self.required { ",\"required\":true" } else { ",\"required\":false" });
         out.raw(",\"reason\":");
@@ -175,8 +195,8 @@ pub const fn required(given: &[bool]) -> bool {
 /// A kind the contract knows; anything else does not compile.
 pub const fn kind(given: &'static str) -> &'static str {
     match given.as_bytes() {
-        b"files" | b"http" | b"decode" => given,
-        _ => panic!("a capability's kind is one of: files, http, decode"),
+        b"files" | b"http" | b"decode" | b"tcp" | b"credential" => given,
+        _ => panic!("a capability's kind is one of: files, http, decode, tcp, credential"),
     }
 }
 
@@ -198,10 +218,26 @@ mod tests {
                     id: "api",
                     kind: "http",
                     target: Some("{config.url}"),
+                    place: None,
                     required: true,
                     reason: "asks",
                 },
-                Capability { id: "fast", kind: "decode", target: None, required: false, reason: "decodes" },
+                Capability {
+                    id: "fast",
+                    kind: "decode",
+                    target: None,
+                    place: None,
+                    required: false,
+                    reason: "decodes",
+                },
+                Capability {
+                    id: "token",
+                    kind: "credential",
+                    target: Some("{config.url}"),
+                    place: Some("basic {config.user}"),
+                    required: true,
+                    reason: "is known there",
+                },
             ],
         };
         const BYTES: [u8; MANIFEST.size()] = MANIFEST.json();
@@ -211,6 +247,8 @@ mod tests {
         assert_eq!(json["capabilities"][0]["target"], "{config.url}");
         assert_eq!(json["capabilities"][1].get("target"), None);
         assert_eq!(json["capabilities"][1]["required"], false);
+        assert_eq!(json["capabilities"][1].get("place"), None);
+        assert_eq!(json["capabilities"][2]["place"], "basic {config.user}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the sandbox costs: each figure stands beside the same work without it, measured in the same run, in
-//! turn. Arguments choose: `boundary`, `lanes`, `instances`; all of these without. `commits` is another
-//! measurement: what a commit costs as tables grow.
+//! turn. Arguments choose: `boundary`, `lanes`, `instances`; all of these without. `http` is what it
+//! costs to police requests, `decisions` how long an answer of the authorizer takes. `commits` is another measurement: what a commit costs as tables grow.
 //!
 //! Never: asserts a time. It asserts that both sides did the same work.
 #![expect(
@@ -13,8 +13,10 @@
 mod boundary;
 mod commits;
 mod counted;
+mod decisions;
 mod instances;
 mod lanes;
+mod policed;
 
 use tidegate_sandbox_tests::Bench;
 
@@ -34,6 +36,12 @@ async fn main() {
         }
         if wanted("lanes") {
             lanes::measure(&bench).await;
+        }
+        if only.iter().any(|one| one == "decisions") {
+            decisions::measure(&bench);
+        }
+        if only.iter().any(|one| one == "http") {
+            policed::measure(&bench).await;
         }
         if wanted("instances") {
             instances::measure(&bench).await;

@@ -1,8 +1,13 @@
 //! A bench on which components are run as a worker would run them, without a worker.
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "for tests")]
 
+mod impostor;
+mod postgres;
+mod safe;
 mod server;
+mod vault;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +17,23 @@ use futures::StreamExt;
 use serde_json::Value;
 use tidegate_extraction::{Extractor, Output, Plan, Reading, Request};
 use tidegate_model::{
-    CapabilityKind, ComponentRef, Fault, Limits, Mode, Permission, PipelineName, Reject, RunId, Task,
-    WorkOrder,
+    Binding, CapabilityKind, ComponentRef, Fault, Limits, Mode, Permission, PipelineName, Reject, RunId,
+    Task, WorkOrder,
 };
-use tidegate_permission::{Authorizer, Principal};
+use tidegate_permission::{Authorizer, NoVault, Principal, Vault};
 use tidegate_sandbox::{Compiler, LogLine, Sandbox, Settings, Setup, digest};
 use tokio::sync::mpsc;
 
+pub use impostor::impostor;
+pub use postgres::{PASSWORD, Postgres};
+pub use safe::Safe;
 pub use server::{Asked, Said, Server};
+pub use vault::Kept;
 
 pub const ROUNDTRIP: &str = env!("COMPONENT_ROUNDTRIP");
 pub const CONTRADICTION: &str = env!("COMPONENT_CONTRADICTION");
+pub const OFFTHESHELF: &str = env!("COMPONENT_OFFTHESHELF");
+pub const WIRE: &str = env!("COMPONENT_WIRE");
 pub const FILES: &str = env!("COMPONENT_FILES");
 
 /// A sandbox with a folder of its own.
@@ -68,7 +79,8 @@ impl Bench {
     pub fn reference(path: &str) -> ComponentRef {
         let digest = digest(&std::fs::read(path).unwrap());
         let name = "tested".to_owned();
-        ComponentRef { name, version: semver::Version::new(0, 1, 0), digest, path: PathBuf::from(path) }
+        let version = semver::Version::new(0, 1, 0);
+        ComponentRef { name, version, digest, path: PathBuf::from(path), publisher: None }
     }
 
     pub async fn extractor(
@@ -92,6 +104,25 @@ impl Bench {
         (Extractor::new(component, setup), lines)
     }
 
+    /// One with secrets: what it may do, and what its slots are bound to.
+    pub async fn trusted(
+        &self,
+        component: &str,
+        config: Value,
+        permissions: Vec<Permission>,
+        vault: impl Vault + 'static,
+    ) -> (Extractor, mpsc::Receiver<LogLine>) {
+        let reference = Self::reference(component);
+        let (setup, lines) = self.setup_with(&reference, config, permissions, Arc::new(vault));
+        let component = self.sandbox.load(&reference).await.unwrap();
+        (Extractor::new(component, setup), lines)
+    }
+
+    /// What was decided in this bench's folder, as the audit has it.
+    pub fn audit(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(".tidegate/audit.jsonl")).unwrap()
+    }
+
     /// In whose name it runs, and what it says.
     pub fn setup(
         &self,
@@ -99,18 +130,33 @@ impl Bench {
         config: Value,
         grants: &[(CapabilityKind, &str)],
     ) -> (Setup, mpsc::Receiver<LogLine>) {
-        let permissions = grants.iter().map(|(kind, target)| Permission {
-            kind: *kind,
-            target: kind.has_target().then(|| (*target).to_owned()),
-        });
+        let permissions = grants
+            .iter()
+            .map(|(kind, target)| Permission::new(*kind, kind.has_target().then(|| (*target).to_owned())));
+        self.setup_with(component, config, permissions.collect(), Arc::new(NoVault))
+    }
+
+    /// The same, with permissions of every kind, and secrets.
+    pub fn setup_with(
+        &self,
+        component: &ComponentRef,
+        config: Value,
+        permissions: Vec<Permission>,
+        vault: Arc<dyn Vault>,
+    ) -> (Setup, mpsc::Receiver<LogLine>) {
         let order = WorkOrder {
             run: RunId::new("test").unwrap(),
             began: Duration::ZERO,
             pipeline: PipelineName::new("test").unwrap(),
             component: component.clone(),
             config: config.clone(),
+            secrets: BTreeMap::new(),
             document: None,
-            permissions: permissions.collect(),
+            permissions,
+            grants: None,
+            ceiling: Default::default(),
+            on_behalf_of: None,
+            rehearsal: false,
             limits: Limits { memory: Some(64 << 20), parallelism: None },
             base: self.folder.path().to_owned(),
             source: Vec::new(),
@@ -124,10 +170,20 @@ impl Bench {
             limits: order.limits,
             base: order.base,
             config,
+            credentials: order.permissions.into_iter().filter(|one| one.binding.is_some()).collect(),
+            vault,
             log,
         };
         (setup, lines)
     }
+}
+
+/// A slot, bound to a secret that only the vault knows.
+pub fn credential(slot: &str, place: &str, target: &str) -> Permission {
+    let secret = format!("store:{slot}").parse().unwrap();
+    let binding = Binding { slot: slot.to_owned(), secret, place: place.parse().unwrap() };
+    let target = Some(target.to_owned());
+    Permission { binding: Some(binding), ..Permission::new(CapabilityKind::Credential, target) }
 }
 
 pub fn request(stream: &str) -> Request {

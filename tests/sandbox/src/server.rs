@@ -19,8 +19,7 @@ pub struct Asked {
     pub line: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Bytes of its body.
-    pub body: usize,
+    pub body: Vec<u8>,
 }
 
 impl Asked {
@@ -36,7 +35,7 @@ impl Asked {
         let mut lines = BufReader::new(stream);
         let mut line = String::new();
         lines.read_line(&mut line).ok()?;
-        let mut asked = Self { line: line.trim_end().to_owned(), headers: Vec::new(), body: 0 };
+        let mut asked = Self { line: line.trim_end().to_owned(), headers: Vec::new(), body: Vec::new() };
         loop {
             let mut line = String::new();
             lines.read_line(&mut line).ok()?;
@@ -46,7 +45,7 @@ impl Asked {
         if let Some(length) = asked.header("content-length").and_then(|length| length.parse().ok()) {
             let mut body = vec![0; length];
             lines.read_exact(&mut body).ok()?;
-            asked.body = body.len();
+            asked.body = body;
         }
         Some(asked)
     }
@@ -81,7 +80,9 @@ impl Said {
     fn write(&self, head: bool, mut stream: TcpStream) -> std::io::Result<()> {
         thread::sleep(self.pause);
         write!(stream, "HTTP/1.1 {} as told\r\nconnection: close\r\n", self.status)?;
-        write!(stream, "content-length: {}\r\n", self.body.len())?;
+        if self.headers.iter().all(|(name, _)| *name != "content-length") {
+            write!(stream, "content-length: {}\r\n", self.body.len())?;
+        }
         for (name, value) in &self.headers {
             write!(stream, "{name}: {value}\r\n")?;
         }

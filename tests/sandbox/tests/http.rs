@@ -30,7 +30,7 @@ fn server() -> Server {
             let headers =
                 asked.headers.iter().filter(|(name, _)| !matches!(name.as_str(), "host" | "user-agent"));
             let headers: Vec<_> = headers.map(|(name, value)| format!("{name}={value}")).collect();
-            Said::new(200, format!("{}; {}; {} bytes", asked.line, headers.join(" "), asked.body))
+            Said::new(200, format!("{}; {}; {} bytes", asked.line, headers.join(" "), asked.body.len()))
         }
         "/packed" => Said::new(200, gzip(b"unpacked")).with("content-encoding", "gzip"),
         "/moved" => Said::new(302, "moved").with("location", "http://169.254.169.254/"),

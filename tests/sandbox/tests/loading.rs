@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use tidegate_model::{CapabilityKind, Code, ComponentRef};
-use tidegate_sandbox::{Compiler, Inspection, Sandbox, Settings, digest, inspect};
+use tidegate_sandbox::{Compiler, Inspection, Mismatch, Sandbox, Settings, digest, examine, inspect};
 use tidegate_sandbox_tests::{Bench, FILES, ROUNDTRIP};
 
 fn exchanged(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
@@ -27,11 +27,11 @@ fn exchanged(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 fn a_good_component_is_understood() {
     let files = inspect(&std::fs::read(FILES).unwrap()).unwrap();
     assert_eq!(files.manifest.name, "files");
-    assert_eq!(files.contract, "0.2.0");
+    assert_eq!(files.contract, "0.3.0");
     let kinds: Vec<_> = files.manifest.capabilities.iter().map(|capability| capability.kind).collect();
     assert_eq!(kinds, [CapabilityKind::Files, CapabilityKind::Decode]);
-    assert!(files.imports.iter().any(|import| import == "tidegate:connector/files@0.2.0"));
-    assert!(files.exports.iter().any(|export| export == "tidegate:connector/extraction@0.2.0"));
+    assert!(files.imports.iter().any(|import| import == "tidegate:connector/files@0.3.0"));
+    assert!(files.exports.iter().any(|export| export == "tidegate:connector/extraction@0.3.0"));
     assert!(!files.imports.iter().any(|import| import.contains("http") || import.contains("sockets")));
 }
 
@@ -59,14 +59,14 @@ fn what_reaches_for_more_than_it_says_is_refused() {
     for (from, to, code, expected) in [
         ("wasi:cli/stdin@0.2.12", "wasi:http/type@0.2.12", Code::ForbiddenImport, "wasi:http/type@0.2.12"),
         ("wasi:cli/stdin@0.2.12", "wasi:cli/stdin@0.3.12", Code::ForbiddenImport, "wasi:cli/stdin@0.3.12"),
-        ("tidegate:connector/log@0.2.0", "tidegate:connector/tcp@0.2.0", Code::ForbiddenImport, "tcp"),
+        ("tidegate:connector/log@0.3.0", "tidegate:connector/tcp@0.3.0", Code::ForbiddenImport, "tcp"),
         (
-            "tidegate:connector/files@0.2.0",
             "tidegate:connector/files@0.3.0",
+            "tidegate:connector/files@0.9.0",
             Code::WrongContract,
-            "version 0.3.0 of the contract; this host speaks 0.2",
+            "version 0.9.0 of the contract; this host speaks 0.3",
         ),
-        (r#""contract":"0.2""#, r#""contract":"9.9""#, Code::WrongContract, "version 9.9"),
+        (r#""contract":"0.3""#, r#""contract":"9.9""#, Code::WrongContract, "version 9.9"),
         (r#""kind":"files","#, r#""kind":"sockt","#, Code::BadRequest, "unknown variant `sockt`"),
         (r#""publisher":"#, r#""publishar":"#, Code::BadRequest, "unknown field `publishar`"),
         (r#""id":"reach""#, r#""ie":"reach""#, Code::BadRequest, "unknown field `ie`"),
@@ -82,6 +82,28 @@ fn what_reaches_for_more_than_it_says_is_refused() {
         assert_eq!(fault.code, code, "{from} -> {to}: {fault}");
         assert!(fault.message.contains(expected), "{from} -> {to}: {fault}");
     }
+}
+
+#[test]
+fn all_that_does_not_agree_is_shown_to_whoever_looks() {
+    let good = std::fs::read(ROUNDTRIP).unwrap();
+    assert_eq!(examine(&good).unwrap().1, []);
+    let forbidden = "wasi:http/type@0.2.12";
+    let greedy = exchanged(&good, "wasi:cli/stdin@0.2.12", forbidden);
+    let wrong = exchanged(
+        &greedy,
+        r#""kind":"files","target":"{config.location}","#,
+        r#""kind":"decode"                            ,"#,
+    );
+    let (inspection, mismatches) = examine(&wrong).unwrap();
+    assert_eq!(inspection.manifest.name, "roundtrip");
+    let expected = [
+        Mismatch::Forbidden(forbidden.to_owned()),
+        Mismatch::NotRequested(CapabilityKind::Files),
+        Mismatch::NotImported(CapabilityKind::Decode),
+    ];
+    assert_eq!(mismatches, expected);
+    assert_eq!(inspect(&wrong).unwrap_err().message, format!("the component {}", expected[0]));
 }
 
 /// A component whose request can be read, and whose code is broken somewhere.

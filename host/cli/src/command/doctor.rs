@@ -7,6 +7,7 @@ use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 use tidegate_infrastructure::{DataDir, files};
 use tidegate_model::Result;
+use tidegate_permission::Ceiling;
 
 use super::Context;
 use crate::project::data_root;
@@ -54,6 +55,7 @@ pub fn execute(cx: &Context) -> Result<Reply> {
         address_space(),
         open_files(),
         data_dir(&root),
+        ceiling(),
         hard_links(),
         wasm_target(),
     ];
@@ -144,6 +146,14 @@ fn data_dir(root: &Path) -> Finding {
 }
 
 /// A local table's commit is put in place by a hard link, which fails when somebody was faster.
+/// Whose word is above all grants here.
+fn ceiling() -> Finding {
+    match Ceiling::of_this_machine() {
+        Ok(ceiling) => Finding::good("ceiling", ceiling.text().name.clone()),
+        Err(fault) => Finding::broken("ceiling", fault.to_string(), "mend the policy file, or remove it"),
+    }
+}
+
 fn hard_links() -> Finding {
     match files::can_link(".") {
         Ok(()) => Finding::good("hard links", "this folder can hold local tables"),

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tidegate_model::{Code, ConnectorRequirement, Fault, Permission, Result, list, short_digest, tame};
-use tidegate_permission::{Grant as Granted, Grants};
+use tidegate_infrastructure::clock;
+use tidegate_model::{Code, ConnectorRequirement, Fault, Permission, Result, list, tame};
+use tidegate_permission::{Choice, Grant as Granted, Grants, Risk, Standing};
 
 use super::Context;
-use crate::consent::{self, Consent};
+use crate::consent::{self, Consent, Reviewed};
 use crate::operator::Operator;
 use crate::project::{Project, folder_or_beside};
 use crate::render::Paint;
@@ -20,6 +22,9 @@ use crate::terminal::Reply;
     tidegate grant list\n  \
     tidegate grant add flights.yaml         show what is asked for, and ask\n  \
     tidegate grant add flights.yaml --yes   without a question\n  \
+    tidegate grant add pages.yaml --only api --methods api=GET --expires 90d\n  \
+    tidegate grant diff flights.yaml        what it asks for beside what it has\n  \
+    tidegate grant explain flights.yaml files.read ./data/a.csv\n  \
     tidegate grant revoke flights.yaml\n\n\
     Grants are kept in grants.yaml beside the pipeline file. You may edit it.")]
 pub struct Grant {
@@ -41,10 +46,21 @@ enum Verb {
         #[arg(value_name = "PIPELINE.yaml")]
         pipeline: PathBuf,
 
+        #[command(flatten)]
+        part: Part,
+
         /// Without a question
         #[arg(long, short)]
         yes: bool,
     },
+    /// What a pipeline's connector asks for beside what it is granted
+    Diff {
+        /// The pipeline file
+        #[arg(value_name = "PIPELINE.yaml")]
+        pipeline: PathBuf,
+    },
+    /// Why something is allowed or refused: the policy, and its line
+    Explain(super::explain::Explain),
     /// Take back what was granted for a pipeline
     Revoke {
         /// The pipeline file
@@ -61,7 +77,9 @@ impl Grant {
     pub fn execute(&self, cx: &Context) -> Result<Reply> {
         match &self.verb {
             Verb::List { pipeline } => show(cx, pipeline.as_deref()),
-            Verb::Add { pipeline, yes } => add(cx, pipeline, *yes),
+            Verb::Add { pipeline, part, yes } => add(cx, pipeline, part, *yes),
+            Verb::Diff { pipeline } => diff(cx, pipeline),
+            Verb::Explain(explain) => explain.execute(cx),
             Verb::Revoke { pipeline, connector } => revoke(cx, pipeline, connector.as_deref()),
         }
     }
@@ -79,14 +97,123 @@ fn show(cx: &Context, pipeline: Option<&Path>) -> Result<Reply> {
     Ok(Reply::new(text, json!({ "file": path, "grants": documents })))
 }
 
-fn add(cx: &Context, pipeline: &Path, yes: bool) -> Result<Reply> {
+/// Which part of what is asked for.
+#[derive(Debug, Args)]
+struct Part {
+    /// Only this capability, by its id; can be given more than once [default: all]
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
+
+    /// A narrower target for a capability: `api=https://api.example.org/v1`
+    #[arg(long, value_name = "ID=TARGET", value_parser = pair)]
+    narrow: Vec<(String, String)>,
+
+    /// The methods that an `http` capability may use: `api=GET,HEAD`
+    #[arg(long, value_name = "ID=METHODS", value_parser = pair)]
+    methods: Vec<(String, String)>,
+
+    /// When the grant ends: a number of days, `90d`, or a date, `2027-06-30`
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    expires: Option<DateTime<Utc>>,
+
+    /// To all compatible versions that its publisher signs, not to this one by its digest
+    #[arg(long)]
+    publisher: bool,
+}
+
+impl Part {
+    fn choice(&self) -> Choice {
+        let methods = |text: &String| text.split(',').map(|method| method.trim().to_uppercase()).collect();
+        Choice {
+            only: self.only.clone(),
+            targets: self.narrow.iter().cloned().collect(),
+            methods: self.methods.iter().map(|(id, text)| (id.clone(), methods(text))).collect(),
+            expires: self.expires,
+            publisher: self.publisher,
+        }
+    }
+}
+
+fn pair(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((id, value)) if !id.is_empty() && !value.is_empty() => Ok((id.to_owned(), value.to_owned())),
+        _ => Err("write the capability's id, `=` and the value".to_owned()),
+    }
+}
+
+fn when(text: &str) -> std::result::Result<DateTime<Utc>, String> {
+    if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse().ok()) {
+        let end = TimeDelta::try_days(days).and_then(|days| clock::now().checked_add_signed(days));
+        return end.ok_or_else(|| "that is too far away".to_owned());
+    }
+    let date: NaiveDate =
+        text.parse().map_err(|_| "write a number of days, `90d`, or a date, `2027-06-30`")?;
+    date.and_hms_opt(23, 59, 59).map(|end| end.and_utc()).ok_or_else(|| "there is no such moment".to_owned())
+}
+
+fn add(cx: &Context, pipeline: &Path, part: &Part, yes: bool) -> Result<Reply> {
     let project = Project::open(pipeline, cx.data_dir())?;
-    let added = consent::grant_only(cx.terminal, &project, Consent::new(yes))?;
+    let added = consent::grant_only(cx.terminal, &project, Consent::new(yes), &part.choice())?;
     let text = match &added {
         Some(allowed) => format!("Granted to `{}`: {}\n", project.pipeline.pipeline, said(allowed)),
         None => "All that it asks for is granted already.\n".to_owned(),
     };
     Ok(Reply::new(text, json!({ "pipeline": project.pipeline.pipeline, "added": added.unwrap_or_default() })))
+}
+
+/// Lines that are asked for and not granted begin with `+`, those that are granted and no longer asked for with
+/// `-`.
+fn diff(cx: &Context, pipeline: &Path) -> Result<Reply> {
+    let project = Project::open(pipeline, cx.data_dir())?;
+    let Reviewed { order, review, grants } = consent::reviewed(&project)?;
+    let paint = cx.terminal.paint();
+    let component = &order.component;
+    let mut text = format!(
+        "{} {} for `{}`\n",
+        paint.bold(&tame(&component.name)),
+        component.version,
+        project.pipeline.pipeline
+    );
+    let asked = review.requested();
+    let mut lines: Vec<Value> = Vec::new();
+    for line in review.requests.iter().filter(|line| line.standing != Standing::NotAsked) {
+        let (mark, state) = match &line.standing {
+            Standing::Granted => (" ", "granted"),
+            Standing::AboveCeiling(_) => ("!", "above the ceiling"),
+            Standing::Missing | Standing::NotAsked => ("+", "asked for"),
+        };
+        let risk = line.risk.map_or("", Risk::as_str);
+        let sentence = format!("{mark} {} ({risk}, {state})", line.ask());
+        let sentence = if mark == " " { sentence } else { paint.yellow(&sentence) };
+        text.push_str(&format!("{sentence}\n"));
+        lines.push(json!({ "change": state, "id": line.id, "permission": line.permission(), "risk": risk }));
+    }
+    let ours = |grant: &&Granted| {
+        grant.pipeline == project.pipeline.pipeline
+            && grant.connector.split('@').next() == Some(component.name.as_str())
+    };
+    let granted = grants.list().iter().filter(ours).flat_map(|grant| &grant.allow);
+    for permission in granted.filter(|permission| !asked.contains(permission)) {
+        let narrower = review
+            .requests
+            .iter()
+            .any(|line| line.allowed.iter().any(|allowed| allowed.permission == *permission));
+        if !narrower {
+            text.push_str(&format!("- {}\n", tame(&permission.to_string())));
+            lines.push(json!({ "change": "not asked for", "permission": permission }));
+        }
+    }
+    if let Some(change) = review.change() {
+        text.push_str(&format!("{} {change}\n", paint.yellow("note")));
+    }
+    let waits = !review.missing_required().is_empty();
+    if waits {
+        text.push_str(&format!("`tidegate grant add {}` approves it.\n", pipeline.display()));
+    }
+    Ok(Reply::new(
+        text,
+        json!({ "pipeline": project.pipeline.pipeline, "component": component, "lines": lines, "waits": waits }),
+    ))
 }
 
 fn revoke(cx: &Context, pipeline: &Path, connector: Option<&str>) -> Result<Reply> {
@@ -98,7 +225,7 @@ fn revoke(cx: &Context, pipeline: &Path, connector: Option<&str>) -> Result<Repl
         (None, ConnectorRequirement::File(_)) => consent::find(&project)?.component.name,
     };
     let mut grants = Grants::load(project.grants())?;
-    let operator = Operator::new(&project.data_dir, None);
+    let operator = Operator::new(&project.data_dir, None)?;
     for grant in grants.list().iter().filter(|grant| grant.pipeline == *name) {
         operator.may_revoke(grant)?;
     }
@@ -121,13 +248,12 @@ fn said(allowed: &[Permission]) -> String {
 }
 
 fn words(grant: &Granted, paint: Paint) -> String {
-    let head = format!(
-        "{}  {} ({})",
-        paint.bold(grant.pipeline.as_str()),
-        tame(&grant.connector),
-        short_digest(&grant.digest)
-    );
+    let head =
+        format!("{}  {} ({})", paint.bold(grant.pipeline.as_str()), tame(&grant.connector), grant.holder());
     let mut text = format!("{head}\n  may use {}\n", said(&grant.allow));
+    if let Some(at) = grant.expires {
+        text.push_str(&format!("  until {}\n", at.to_rfc3339()));
+    }
     let by = grant.granted_by.as_deref().map(|by| format!("by {by}"));
     let at = grant.granted_at.map(|at| format!("at {}", at.to_rfc3339()));
     let signed: Vec<String> = [by, at, grant.note.clone()].into_iter().flatten().collect();
@@ -142,7 +268,11 @@ fn document(grant: &Granted) -> Value {
         "pipeline": grant.pipeline,
         "connector": grant.connector,
         "digest": grant.digest,
+        "publisher": grant.publisher,
+        "versions": grant.versions.as_ref().map(ToString::to_string),
         "allow": grant.allow,
+        "limits": grant.limits,
+        "expires": grant.expires.map(|at| at.to_rfc3339()),
         "granted_by": grant.granted_by,
         "granted_at": grant.granted_at.map(|at| at.to_rfc3339()),
         "note": grant.note,

@@ -5,11 +5,14 @@ pub mod check;
 pub mod completions;
 pub mod discover;
 pub mod doctor;
+pub mod explain;
 pub mod grant;
 pub mod new;
 pub mod plugin;
 pub mod run;
+pub mod secret;
 pub mod state;
+pub mod store;
 pub mod test;
 
 use std::path::{Path, PathBuf};

@@ -1,28 +1,34 @@
-//! `tidegate plugin`: what is installed, what a component asks for, and how it is configured.
+//! `tidegate plugin`: how connectors arrive, what they are, who vouches for them, and how they go.
 
-use std::path::Path;
+mod docs;
+mod inspect;
+mod install;
+mod list;
+mod sign;
+mod spec;
+mod trust;
+mod verify;
+mod withdraw;
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 use tidegate_infrastructure::DataDir;
-use tidegate_model::{Answer, Capability, ConfigKey, Result, Task, WorkerEvent, World, short_digest, tame};
-use tidegate_permission::{Action, Resource};
+use tidegate_model::Result;
 
 use super::Context;
-use crate::operator::Operator;
-use crate::plugins::{self, Plugin as Installed};
-use crate::progress::Progress;
 use crate::project::{absolute, data_root};
-use crate::render::{Align, Paint, Table, bytes, clip, wrap};
 use crate::terminal::Reply;
-use crate::work::{self, End};
 
-/// Look at connectors before you let them do anything
+/// Install connectors, look at them, and prove where they came from
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    tidegate plugin list\n  \
-    tidegate plugin inspect files\n  \
-    tidegate plugin inspect ./target/wasm32-wasip2/release/pages.wasm --json")]
+    tidegate plugin inspect ./pages.wasm     what it asks for, and why\n  \
+    tidegate plugin install ./pages.wasm     pipelines can name it from now on\n  \
+    tidegate plugin verify                   is everything still what it was?\n  \
+    tidegate plugin rollback pages           the version before it again\n  \
+    tidegate plugin revoke pages@1.2.0 --reason \"leaks rows\"\n\n\
+    A component is known by its digest. Who signed it counts only when you trust their key.")]
 pub struct Plugin {
     #[command(subcommand)]
     verb: Verb,
@@ -30,168 +36,138 @@ pub struct Plugin {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// The connectors that pipelines can name
+    /// The connectors that pipelines can name, and what was installed before
     List,
-    /// What a component is, what it asks for and why, and how it is configured
+    /// What a component is, what it asks for and why, what it imports, and how it is configured
+    #[command(after_help = "Examples:\n  \
+        tidegate plugin inspect files\n  \
+        tidegate plugin inspect ./target/wasm32-wasip2/release/pages.wasm --json\n  \
+        tidegate plugin inspect files --docs > files.md\n\n\
+        It exits 2 when what the component imports is not what it requests, and 3 when it was revoked.")]
     Inspect {
-        /// A component, `pages.wasm`, or an installed connector, `files` or `files@0.1`
-        #[arg(value_name = "FILE.wasm|NAME")]
+        /// A component, `pages.wasm`; an installed connector, `files` or `files@0.1`; or a digest
+        #[arg(value_name = "FILE.wasm|NAME|DIGEST")]
         what: String,
+
+        /// Its documentation as Markdown, from the component alone
+        #[arg(long)]
+        docs: bool,
+    },
+    /// Check a component, compile it, and let pipelines name it
+    #[command(after_help = "Examples:\n  \
+        tidegate plugin install pages.wasm\n  \
+        tidegate plugin install pages.wasm --signature pages.wasm.minisig\n  \
+        tidegate plugin install pages.wasm --replace\n\n\
+        A signature that lies beside the file as FILE.wasm.minisig is taken without being named.")]
+    Install(install::Install),
+    /// Compare installed components with their records, signatures and revocations
+    #[command(after_help = "Examples:\n  \
+        tidegate plugin verify\n  \
+        tidegate plugin verify pages --json\n\n\
+        It exits 1 when something is wrong, and names it.")]
+    Verify {
+        /// Only the connector of this name [default: all]
+        #[arg(value_name = "NAME", conflicts_with = "all")]
+        name: Option<String>,
+
+        /// All of them
+        #[arg(long)]
+        all: bool,
+    },
+    /// Take an installed version away
+    #[command(after_help = "Examples:\n  \
+        tidegate plugin remove pages@1.0.0\n  \
+        tidegate plugin remove sha256:12ab34cd56ef\n\n\
+        A version that a pipeline ran with last, by the tidegate.lock here, is kept unless --force is given.")]
+    Remove {
+        /// Name and version, or the beginning of the digest
+        #[arg(value_name = "NAME@VERSION|DIGEST")]
+        what: String,
+
+        /// Though a pipeline ran with it last
+        #[arg(long)]
+        force: bool,
+    },
+    /// Go back to the version that was in use before
+    #[command(after_help = "Examples:\n  \
+        tidegate plugin rollback pages\n\n\
+        The version in use is kept, and no pipeline gets it any more, whatever version it asks for. \
+        To go forward again, install its file again.")]
+    Rollback {
+        /// The connector's name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Say that a component must never run again
+    #[command(after_help = "Examples:\n  \
+        tidegate plugin revoke pages@1.2.0 --reason \"leaks rows\"\n  \
+        tidegate plugin revoke sha256:<64 digits>\n\n\
+        A digest need not be installed: what is revoked is refused however it arrives.")]
+    Revoke {
+        /// Name and version of an installed connector, or a digest
+        #[arg(value_name = "NAME@VERSION|DIGEST")]
+        what: String,
+
+        /// Why, for whoever meets it
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Sign a component, so that others can tell it is yours
+    #[command(after_help = "Examples:\n  \
+        tidegate plugin sign pages.wasm --key ~/publisher.key\n  \
+        minisign -V -m pages.wasm -p publisher.pub\n\n\
+        The signature is in the format of minisign, and states what the component requests. \
+        Without a terminal, the key's password is read from standard input.")]
+    Sign {
+        /// The component
+        #[arg(value_name = "FILE.wasm")]
+        file: PathBuf,
+
+        /// The secret key, as `keygen` or minisign wrote it
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Make a key to sign with
+    #[command(after_help = "Examples:\n  \
+        tidegate plugin keygen ~/publisher            publisher.key and publisher.pub\n  \
+        tidegate plugin keygen ci --no-password       for machines\n\n\
+        Without a terminal, the password is read from standard input.")]
+    Keygen {
+        /// Where to write, without an ending
+        #[arg(value_name = "FILE")]
+        stem: PathBuf,
+
+        /// Do not protect the secret key by a password
+        #[arg(long)]
+        no_password: bool,
+    },
+    /// Whose signatures count
+    #[command(after_help = "Examples:\n  \
+        tidegate plugin trust add acme.pub --name \"Acme Data\"\n  \
+        tidegate plugin trust list\n  \
+        tidegate plugin trust remove \"Acme Data\"\n\n\
+        Trust is yours, not a project's: it is kept in ~/.config/tidegate/publishers.")]
+    Trust {
+        #[command(subcommand)]
+        verb: trust::Verb,
     },
 }
 
 impl Plugin {
     pub fn execute(&self, cx: &Context) -> Result<Reply> {
+        let data_dir = DataDir::open(absolute(&data_root(Path::new("."), cx.data_dir()))?)?;
         match &self.verb {
-            Verb::List => list(cx),
-            Verb::Inspect { what } => inspect(cx, what),
+            Verb::List => list::list(cx, &data_dir),
+            Verb::Inspect { what, docs: false } => inspect::inspect(cx, &data_dir, what),
+            Verb::Inspect { what, docs: true } => docs::docs(cx, &data_dir, what),
+            Verb::Install(install) => install.execute(cx, &data_dir),
+            Verb::Verify { name, .. } => verify::verify(cx, &data_dir, name.as_deref()),
+            Verb::Remove { what, force } => withdraw::remove(&data_dir, what, *force),
+            Verb::Rollback { name } => withdraw::rollback(&data_dir, name),
+            Verb::Revoke { what, reason } => withdraw::revoke(&data_dir, what, reason.as_deref()),
+            Verb::Sign { file, key } => sign::sign(cx, file, key),
+            Verb::Keygen { stem, no_password } => sign::keygen(cx, stem, *no_password),
+            Verb::Trust { verb } => trust::execute(&data_dir, verb),
         }
     }
-}
-
-fn data_dir(cx: &Context) -> Result<DataDir> {
-    DataDir::open(absolute(&data_root(Path::new("."), cx.data_dir()))?)
-}
-
-fn list(cx: &Context) -> Result<Reply> {
-    let installed = plugins::installed(&data_dir(cx)?)?;
-    let mut table = Table::new([
-        ("name", Align::Left),
-        ("version", Align::Left),
-        ("from", Align::Left),
-        ("digest", Align::Left),
-        ("asks for", Align::Left),
-    ]);
-    for plugin in &installed {
-        let kinds: Vec<&str> = plugin
-            .inspection
-            .manifest
-            .capabilities
-            .iter()
-            .map(|capability| capability.kind.as_str())
-            .collect();
-        table.row(vec![
-            clip(&tame(&plugin.component.name), 20),
-            plugin.component.version.to_string(),
-            plugin.origin.as_str().to_owned(),
-            short_digest(&plugin.component.digest).to_owned(),
-            kinds.join(", "),
-        ]);
-    }
-    let documents: Vec<Value> = installed.iter().map(document).collect();
-    Ok(Reply::new(table.render(""), json!({ "plugins": documents })))
-}
-
-fn inspect(cx: &Context, what: &str) -> Result<Reply> {
-    let data_dir = data_dir(cx)?;
-    let plugin = plugins::find(what, &data_dir)?;
-    let spec = spec(cx, &plugin, &data_dir)?;
-    let mut document = document(&plugin);
-    document["config"] = json!(spec.config);
-    document["config_schema"] = spec.config_schema;
-    document["secrets"] = json!(spec.secrets);
-    Ok(Reply::new(words(&plugin, &spec.config, cx.terminal.paint()), document))
-}
-
-/// What a component says of its configuration. Of a kind that nobody runs yet: nothing.
-#[derive(Default)]
-struct Spec {
-    config: Vec<ConfigKey>,
-    config_schema: Value,
-    secrets: Vec<String>,
-}
-
-/// Asks the component, in a worker and without any permission. The worker refuses one whose request does not
-/// agree with what it answers.
-fn spec(cx: &Context, plugin: &Installed, data_dir: &DataDir) -> Result<Spec> {
-    if plugin.inspection.manifest.world != World::Extractor {
-        return Ok(Spec::default());
-    }
-    let order = work::order_without_pipeline(plugin.component.clone(), "inspection", data_dir, Task::Spec)?;
-    let digest = Resource::Plugin(order.component.digest.clone());
-    Operator::new(data_dir, Some(&order.run)).may(Action::PluginLoad, &digest)?;
-    let mut progress = Progress::new(cx.terminal);
-    let end = work::carry_out(&order, |event: &WorkerEvent| progress.on(event));
-    progress.close();
-    match end? {
-        End::Answered(Answer::Spec { config, config_schema, secrets }) => {
-            Ok(Spec { config, config_schema, secrets })
-        }
-        _ => Err(work::out_of_place()),
-    }
-}
-
-fn document(plugin: &Installed) -> Value {
-    json!({
-        "name": plugin.component.name,
-        "version": plugin.component.version,
-        "digest": plugin.component.digest,
-        "path": plugin.component.path,
-        "origin": plugin.origin.as_str(),
-        "size": plugin.inspection.size,
-        "contract": plugin.inspection.contract,
-        "imports": plugin.inspection.imports,
-        "exports": plugin.inspection.exports,
-        "manifest": plugin.inspection.manifest,
-    })
-}
-
-fn words(plugin: &Installed, config: &[ConfigKey], paint: Paint) -> String {
-    let inspection = &plugin.inspection;
-    let manifest = &inspection.manifest;
-    let name = format!("{} {}", manifest.name, manifest.version);
-    let mut text = paint.bold(&tame(&name));
-    for line in [&manifest.title, &manifest.description].into_iter().filter(|line| !line.is_empty()) {
-        text.push_str(&format!("\n{}", wrap(&tame(line), 80, "")));
-    }
-    text.push_str("\n\n");
-    for (label, words) in [
-        ("digest", inspection.digest.clone()),
-        ("size", bytes(inspection.size)),
-        ("contract", inspection.contract.clone()),
-        ("publisher", manifest.publisher.clone()),
-        ("license", manifest.license.clone()),
-        ("from", plugin.origin.as_str().to_owned()),
-    ] {
-        if !words.is_empty() {
-            text.push_str(&format!("  {}  {}\n", paint.dim(&format!("{label:<9}")), tame(&words)));
-        }
-    }
-    text.push_str(&format!("\n{}\n", paint.bold("It asks to")));
-    if manifest.capabilities.is_empty() {
-        text.push_str("  nothing: it reaches nothing but its output\n");
-    }
-    for capability in &manifest.capabilities {
-        text.push_str(&request(capability));
-    }
-    text.push_str(&format!("\n{}\n", paint.bold("It is configured with")));
-    if config.is_empty() {
-        text.push_str("  nothing\n");
-    }
-    for key in config {
-        text.push_str(&configured(key));
-    }
-    text.push_str(&format!("\n{}\n", paint.bold("It imports")));
-    for import in &inspection.imports {
-        text.push_str(&format!("  {}\n", tame(import)));
-    }
-    text
-}
-
-/// What is asked for, with the pattern as the author wrote it: no pipeline fills it here.
-fn request(capability: &Capability) -> String {
-    let need = if capability.required { "required" } else { "optional" };
-    let target = capability.target.as_deref().map(|target| format!(" {target}")).unwrap_or_default();
-    let what = tame(&format!("{}{target} ({need})", capability.kind));
-    format!("  {what}\n    {}\n", wrap(&tame(&capability.reason), 76, "    "))
-}
-
-fn configured(key: &ConfigKey) -> String {
-    let need = if key.required { "required" } else { "optional" };
-    let mut text =
-        format!("  {}\n", wrap(&tame(&format!("{}: {} ({need})", key.name, key.kind)), 78, "    "));
-    if !key.description.is_empty() {
-        text.push_str(&format!("    {}\n", wrap(&tame(&key.description), 76, "    ")));
-    }
-    text
 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tidegate_model::{
-    Fault, Result, RunSummary, RunTask, SinkOrder, StreamName, StreamOrder, StreamSummary, Task, WorkOrder,
-    WorkerEvent,
+    Code, Fault, Permission, Result, RunSummary, RunTask, SinkOrder, StreamName, StreamOrder, StreamSummary,
+    Task, WorkOrder, WorkerEvent,
 };
+
+use tidegate_permission::{Grant, Grants};
 
 use super::Context;
 use crate::consent::{self, Consent};
@@ -45,14 +47,24 @@ pub struct Run {
     /// Grant what the connector asks for, as far as the ceiling allows, without a question
     #[arg(long)]
     yes_grant: bool,
+
+    /// `audit`: deny nothing that could be granted, on a terminal, and print the least grant that is enough
+    #[arg(long, value_enum, default_value_t = Permissions::Enforce, conflicts_with = "yes_grant")]
+    permissions: Permissions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Permissions {
+    Enforce,
+    Audit,
 }
 
 impl Run {
     pub fn execute(&self, cx: &Context) -> Result<Reply> {
         let mut project = Project::open(&self.pipeline, cx.data_dir())?;
         project.keep_streams(&self.streams)?;
-        let task = Task::Run(self.task(&project));
-        let order = consent::obtain(cx, &project, Consent::new(self.yes_grant), task)?;
+        let task = task(&project, self.full_refresh);
+        let order = consent::obtain(cx, &project, self.consent(cx)?, task)?;
 
         let mut progress = Progress::new(cx.terminal);
         let mut heard = Heard::default();
@@ -61,6 +73,15 @@ impl Run {
             heard.event(event, &project);
         });
         progress.close();
+        if let Some(used) = heard.used.take() {
+            let grant = Grant::new(&order.pipeline, &order.component, used);
+            let addition = Grants::load(project.grants())?.addition(&grant);
+            let file = project.grants();
+            cx.terminal.say(&format!(
+                "Nothing was denied. The least grant that is enough, for {}:\n{addition}\n",
+                file.display()
+            ));
+        }
         match end {
             Ok(End::Ran(total)) => Ok(heard.success(cx, &order, &total)),
             Ok(End::Answered(_)) => Err(work::out_of_place()),
@@ -68,33 +89,46 @@ impl Run {
         }
     }
 
-    fn task(&self, project: &Project) -> RunTask {
-        let ingest = &project.pipeline.ingest;
-        let streams = &project.pipeline.extract.streams;
-        RunTask {
-            streams: streams
-                .iter()
-                .map(|(name, spec)| {
-                    let order = StreamOrder {
-                        mode: spec.mode,
-                        cursor: spec.cursor.clone(),
-                        lookback: spec.lookback,
-                        key: spec.key.clone(),
-                    };
-                    (name.clone(), order)
-                })
-                .collect(),
-            sink: SinkOrder {
-                kind: ingest.sink,
-                location: ingest.location.clone(),
-                options: ingest.options.clone(),
-                write: ingest.write,
-                schema_change: ingest.schema_change,
-                commit_every: ingest.commit_every,
-            },
-            full_refresh: self.full_refresh,
+    fn consent(&self, cx: &Context) -> Result<Consent> {
+        match self.permissions {
+            Permissions::Enforce => Ok(Consent::new(self.yes_grant)),
+            Permissions::Audit if cx.terminal.asks() => Ok(Consent::Rehearsal),
+            Permissions::Audit => {
+                let why =
+                    "`--permissions=audit` lets a connector do all it asks for: somebody must be watching";
+                Err(Fault::user(Code::BadUsage, why).help("run it on a terminal, and without `--json`"))
+            }
         }
     }
+}
+
+/// What a run of a pipeline is to do.
+pub fn task(project: &Project, full_refresh: bool) -> Task {
+    let ingest = &project.pipeline.ingest;
+    let streams = &project.pipeline.extract.streams;
+    Task::Run(RunTask {
+        streams: streams
+            .iter()
+            .map(|(name, spec)| {
+                let order = StreamOrder {
+                    mode: spec.mode,
+                    cursor: spec.cursor.clone(),
+                    lookback: spec.lookback,
+                    key: spec.key.clone(),
+                };
+                (name.clone(), order)
+            })
+            .collect(),
+        sink: SinkOrder {
+            kind: ingest.sink,
+            location: ingest.location.clone(),
+            options: ingest.options.clone(),
+            write: ingest.write,
+            schema_change: ingest.schema_change,
+            commit_every: ingest.commit_every,
+        },
+        full_refresh,
+    })
 }
 
 /// What the worker said that the end of the run is told with.
@@ -107,6 +141,8 @@ struct Heard {
     faults: Vec<(StreamName, Fault)>,
     /// Of a run that failed.
     total: Option<RunSummary>,
+    /// Of a rehearsal.
+    used: Option<Vec<Permission>>,
 }
 
 impl Heard {
@@ -127,6 +163,7 @@ impl Heard {
             }
             WorkerEvent::StreamFailed { stream, fault } => self.faults.push((stream.clone(), fault.clone())),
             WorkerEvent::Failed { summary, .. } => self.total.clone_from(summary),
+            WorkerEvent::Used { permissions } => self.used = Some(permissions.clone()),
             _ => {}
         }
     }

@@ -137,7 +137,7 @@ impl States {
         let mut project = Project::open(&which.pipeline, data_dir)?;
         project.keep_streams(&which.streams)?;
         let order = consent::identify(&project)?;
-        let operator = Operator::new(&project.data_dir, None);
+        let operator = Operator::new(&project.data_dir, None)?;
         for stream in project.pipeline.extract.streams.keys() {
             let pipeline = order.pipeline.clone();
             operator.may(action, &Resource::Stream { pipeline, stream: stream.clone() })?;

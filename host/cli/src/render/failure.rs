@@ -153,6 +153,7 @@ mod tests {
                 version: semver::Version::new(0, 1, 0),
                 digest: "sha256:01".into(),
                 path: "files.wasm".into(),
+                publisher: None,
             },
             fault,
             faults,

@@ -45,7 +45,7 @@ mod tests {
             "\
 error[TG0102]: unknown key `conector`
   --> flights.yaml:3:3
-  help: did you mean `connector`? known here: connector, config, streams, limits
+  help: did you mean `connector`? known here: connector, config, secrets, streams, limits
 "
         );
     }

@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn a_request_is_told_with_the_reasons_of_its_author() {
         let manifest: Manifest = serde_json::from_value(json!({
-            "contract": "0.2", "name": "files", "version": "0.1.0", "world": "extractor",
+            "contract": "0.3", "name": "files", "version": "0.1.0", "world": "extractor",
             "capabilities": [
                 { "id": "source", "kind": "files", "target": "{config.location}", "required": true,
                   "reason": "reads the files you point it at" },
@@ -54,10 +54,16 @@ mod tests {
                 version: manifest.version.clone(),
                 digest: format!("sha256:{}", "0123456789abcdef".repeat(4)),
                 path: "files.wasm".into(),
+                publisher: None,
             },
             config: json!({ "location": "./data" }),
+            secrets: std::collections::BTreeMap::new(),
             document: None,
             permissions: Vec::new(),
+            grants: None,
+            ceiling: Default::default(),
+            on_behalf_of: None,
+            rehearsal: false,
             source: Vec::new(),
             limits: Limits::default(),
             base: "/".into(),
@@ -69,8 +75,9 @@ mod tests {
             &order.component,
             &order.pipeline,
             &order.config,
+            &order.secrets,
             &Grants::none(),
-            &Ceiling::developer(),
+            &Ceiling::developer().unwrap(),
         )
         .unwrap();
         assert_eq!(

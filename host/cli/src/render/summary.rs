@@ -263,10 +263,11 @@ mod tests {
                 version: semver::Version::new(0, 1, 0),
                 digest: format!("sha256:{}", "0123456789abcdef".repeat(4)),
                 path: "files.wasm".into(),
+                publisher: None,
             },
             permissions: &[
-                Permission { kind: CapabilityKind::Files, target: Some("./data".into()) },
-                Permission { kind: CapabilityKind::Decode, target: None },
+                Permission::new(CapabilityKind::Files, Some("./data".into())),
+                Permission::new(CapabilityKind::Decode, None),
             ],
             streams: &streams,
             total: &total,

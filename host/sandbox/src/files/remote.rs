@@ -122,7 +122,7 @@ impl WebPlace {
 
     pub(super) async fn entry(&self) -> Result<Entry> {
         let answer = self.network.client(&self.url)?.head(self.url.clone()).send().await;
-        let answer = answer.map_err(|error| explain(&self.url, &error))?;
+        let answer = answer.map_err(|error| explain(&self.url, error))?;
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         self.found(answer.status())?;
         Ok(Entry {
@@ -141,7 +141,7 @@ impl WebPlace {
             let last = range.end.saturating_sub(1).max(range.start);
             request = request.header("range", format!("bytes={}-{last}", range.start));
         }
-        let answer = request.send().await.map_err(|error| explain(&url, &error))?;
+        let answer = request.send().await.map_err(|error| explain(&url, error))?;
         self.found(answer.status())?;
         let size = answer.content_length().unwrap_or_default();
         let partial = answer.status() == StatusCode::PARTIAL_CONTENT;

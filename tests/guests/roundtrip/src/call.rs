@@ -1,5 +1,6 @@
 //! Requests through `http`, and what came of them.
 
+use std::io;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -20,25 +21,41 @@ pub struct Call {
     pub body: usize,
     /// Milliseconds.
     pub timeout: Option<u64>,
+    /// Only count what comes back.
+    pub count: bool,
 }
 
 impl Default for Call {
     fn default() -> Self {
-        Self { method: "GET".into(), url: String::new(), headers: Vec::new(), body: 0, timeout: None }
+        Self {
+            method: "GET".into(),
+            url: String::new(),
+            headers: Vec::new(),
+            body: 0,
+            timeout: None,
+            count: false,
+        }
     }
 }
 
 /// Makes the calls one after the other, or sends them all before the first answer is waited for. Logs a line
 /// for each: the status and the body of the answer, or the code and the words of the refusal.
-pub(crate) fn make(cx: &Context<Config>) {
-    let calls = cx.config.calls.iter().map(|call| call.prepared(cx));
+pub(crate) fn make(cx: &Context<Config>) -> Result<()> {
+    if cx.config.dump {
+        let bound = cx.credentials().all_bound();
+        cx.log(Level::Info, format!("bound: {}", bound.join(" ")));
+    }
+    let calls = cx.config.calls.iter().map(|call| (call, call.prepared(cx)));
     if cx.config.at_once {
-        let pending: Vec<_> = calls.map(RequestBuilder::submit).collect();
+        let pending: Vec<_> = calls.map(|(call, request)| (call, request.submit())).collect();
         // All of them stay until the end, so that none makes room for another.
-        let answers: Vec<_> = pending.into_iter().map(|sent| sent.and_then(|sent| sent.wait())).collect();
-        answers.into_iter().for_each(|answer| tell(cx, answer));
+        let answers: Vec<_> =
+            pending.into_iter().map(|(call, sent)| (call, sent.and_then(|sent| sent.wait()))).collect();
+        answers.into_iter().try_for_each(|(call, answer)| call.tell(cx, answer))
     } else {
-        calls.map(RequestBuilder::send).for_each(|answer| tell(cx, answer));
+        calls
+            .map(|(call, request)| (call, request.send()))
+            .try_for_each(|(call, answer)| call.tell(cx, answer))
     }
 }
 
@@ -56,12 +73,26 @@ impl Call {
             None => request,
         }
     }
-}
 
-fn tell(cx: &Context<Config>, answer: Result<Response>) {
-    let line = match answer.and_then(|answer| Ok((answer.status, answer.text()?))) {
-        Ok((status, text)) => format!("{status} {text}"),
-        Err(fault) => format!("{}: {}", fault.code, fault.message),
-    };
-    cx.log(Level::Info, line);
+    fn tell(&self, cx: &Context<Config>, answer: Result<Response>) -> Result<()> {
+        let line = match answer.and_then(|answer| self.read(cx, answer)) {
+            Ok(line) => line,
+            Err(fault) if cx.config.strict => return Err(fault),
+            Err(fault) => format!("{}: {}", fault.code, fault.message),
+        };
+        cx.log(Level::Info, line);
+        Ok(())
+    }
+
+    fn read(&self, cx: &Context<Config>, mut answer: Response) -> Result<String> {
+        let headers = answer.headers.iter().map(|(name, value)| format!("{name}={value}"));
+        let head = match cx.config.dump {
+            true => format!("{} {}; ", answer.status, headers.collect::<Vec<_>>().join(" ")),
+            false => format!("{} ", answer.status),
+        };
+        if self.count {
+            return Ok(format!("{head}{} bytes", io::copy(&mut answer.body, &mut io::sink())?));
+        }
+        Ok(head + &answer.text()?)
+    }
 }

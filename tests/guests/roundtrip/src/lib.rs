@@ -45,6 +45,10 @@ pub struct Config {
     pub calls: Vec<Call>,
     /// or all at once.
     pub at_once: bool,
+    /// Tell all that comes in: which slots are bound, and the headers of answers.
+    pub dump: bool,
+    /// A refusal of a call is one of `check`.
+    pub strict: bool,
 }
 
 impl Default for Config {
@@ -62,6 +66,8 @@ impl Default for Config {
             url: None,
             calls: Vec::new(),
             at_once: false,
+            dump: false,
+            strict: false,
         }
     }
 }
@@ -73,7 +79,7 @@ impl Extractor for Roundtrip {
     type Config = Config;
 
     fn check(&self, cx: &Context<Config>) -> Result<()> {
-        call::make(cx);
+        call::make(cx)?;
         mischief::during(Phase::Check, &cx.config)
     }
 
@@ -144,6 +150,14 @@ export_extractor!(Roundtrip, {
             target: "{config.url}",
             required: false,
             reason: "tries what comes back",
+        },
+        {
+            id: "token",
+            kind: credential,
+            target: "{config.url}",
+            place: "bearer",
+            required: false,
+            reason: "tries to see it",
         },
     ],
 });

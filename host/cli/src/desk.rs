@@ -1,0 +1,136 @@
+//! Where a worker asks for secrets. The order tells it which there are; what they are it is told here, one at a
+//! time, and only here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tidegate_infrastructure::{DataDir, Desk};
+use tidegate_model::{Binding, Code, Fault, Result, SecretRef, WorkOrder, place_of_key};
+use tidegate_permission::{
+    Action, Authorizer, Module, Principal, Question, Reply, Resource, Revision, Secret, SecretKeeper, Sources,
+};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
+
+use crate::secrets;
+
+/// The desk of one order. It gives what the component may have used, to the worker of that order, after the
+/// authorizer said yes; it keeps none of it.
+#[derive(Debug, Clone)]
+pub struct SecretDesk(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    authorizer: Authorizer,
+    /// Slots whose credential is requested, granted and below the ceiling.
+    bound: BTreeMap<String, SecretRef>,
+    sources: Sources,
+    /// Which value of each slot's secret was given last: a new one is kept only in its place.
+    given: Mutex<BTreeMap<String, Revision>>,
+}
+
+impl SecretDesk {
+    pub fn of(order: &WorkOrder) -> Result<Self> {
+        let data_dir = DataDir::open(&order.data_dir)?;
+        let store = Arc::new(secrets::store(&data_dir)?);
+        Ok(Self::with(order, Authorizer::for_worker(order)?, store))
+    }
+
+    fn with(order: &WorkOrder, authorizer: Authorizer, store: Arc<dyn SecretKeeper>) -> Self {
+        let bindings = order.permissions.iter().filter_map(|permission| permission.binding.as_ref());
+        let bound = bindings.map(|Binding { slot, secret, .. }| (slot.clone(), secret.clone())).collect();
+        let sources = Sources::new(&order.base, store);
+        Self(Arc::new(Inner { authorizer, bound, sources, given: Mutex::default() }))
+    }
+
+    /// Whether each secret that the component may have used is there, so that nobody learns it in the middle of
+    /// a run. A fault names the place in the pipeline file.
+    pub async fn look(&self, order: &WorkOrder) -> Result<()> {
+        for slot in self.0.bound.keys() {
+            self.0.secret(slot).await.map_err(|fault| blame(order, slot, fault))?;
+        }
+        Ok(())
+    }
+
+    async fn reply(&self, question: &[u8]) -> Result<Reply> {
+        match Question::from_line(question)? {
+            Question::Secret(slot) => self.0.secret(&slot).await.map(Reply::Secret),
+            Question::Rotate { slot, value } => self.0.rotate(&slot, &value).await.map(|()| Reply::Kept),
+        }
+    }
+}
+
+impl Inner {
+    async fn secret(&self, slot: &str) -> Result<Secret> {
+        let reference = self.bound(slot)?;
+        self.may(Action::SecretRead, reference)?;
+        let held = self.sources.read(reference).await?;
+        if let Some(revision) = held.revision {
+            self.remember(slot, revision);
+        }
+        Ok(held.secret)
+    }
+
+    async fn rotate(&self, slot: &str, value: &Secret) -> Result<()> {
+        let reference = self.bound(slot)?;
+        self.may(Action::SecretWrite, reference)?;
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).get(slot).cloned();
+        let by = Principal::operator();
+        let revision = self.sources.replace(reference, value, &by, given.as_ref()).await?;
+        self.remember(slot, revision);
+        Ok(())
+    }
+
+    /// Extraction asks in its own name, for what the order binds and nothing else.
+    fn may(&self, action: Action, secret: &SecretRef) -> Result<()> {
+        let extraction = Principal::service(Module::Extraction);
+        self.authorizer.decide(&extraction, action, &Resource::Secret(secret.clone()))
+    }
+
+    fn bound(&self, slot: &str) -> Result<&SecretRef> {
+        self.bound.get(slot).ok_or_else(|| {
+            let why = format!("no secret is bound to `{slot}` that this connector may have used");
+            Fault::user(Code::NotGranted, why)
+                .help("`tidegate grant add PIPELINE.yaml` shows what it asks for")
+        })
+    }
+
+    fn remember(&self, slot: &str, revision: Revision) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.insert(slot.to_owned(), revision);
+    }
+}
+
+#[async_trait]
+impl Desk for SecretDesk {
+    async fn answer(&self, question: &[u8]) -> Zeroizing<Vec<u8>> {
+        let desk = self.clone();
+        let question = Zeroizing::new(question.to_vec());
+        // The store may have to be waited for, and the worker's events must not wait with it.
+        let answered = spawn_blocking(move || {
+            let reply = Handle::current().block_on(desk.reply(&question)).unwrap_or_else(Reply::Refused);
+            reply.to_line()
+        });
+        // Of an answer that cannot be written, and of a question that made us panic, the worker hears that.
+        answered.await.unwrap_or_else(|_| Ok(bug())).unwrap_or_else(|_| bug())
+    }
+}
+
+fn bug() -> Zeroizing<Vec<u8>> {
+    let fault = Fault::internal(Code::Bug, "a question about secrets could not be answered");
+    Reply::Refused(fault).to_line().unwrap_or_default()
+}
+
+/// The fault, with the line that binds the slot.
+fn blame(order: &WorkOrder, slot: &str, fault: Fault) -> Fault {
+    let Some(document) = order.document.as_ref().filter(|document| !document.config.is_empty()) else {
+        return fault;
+    };
+    let (line, column) = place_of_key(&document.text, &["extract", "secrets", slot]).unzip();
+    fault.at(&document.file, line, column)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use tidegate_model::{Code, ComponentRef, Fault, Permission, Result, suggestion};
+
+use crate::grants::Grant;
+use crate::narrowing;
+use crate::review::{Requested, Review, Standing};
+
+/// What somebody grants of a request. By default all of it, to the component by its digest, without an end.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// The capabilities by their `id`; none named: all.
+    pub only: Vec<String>,
+    /// Narrower targets, by `id`.
+    pub targets: BTreeMap<String, String>,
+    /// The methods of an `http` capability, by `id`.
+    pub methods: BTreeMap<String, Vec<String>>,
+    pub expires: Option<DateTime<Utc>>,
+    /// To all compatible versions that the component's publisher signs.
+    pub publisher: bool,
+}
+
+impl Choice {
+    /// Less than all that is asked for.
+    pub fn is_narrow(&self) -> bool {
+        !(self.only.is_empty() && self.targets.is_empty() && self.methods.is_empty())
+    }
+}
+
+impl Review {
+    /// The grant that a choice means, with what is granted already. Refuses what the request does not cover.
+    pub fn grant_of(&self, choice: &Choice, component: &ComponentRef) -> Result<Grant> {
+        let ids: Vec<&str> = self.requests.iter().map(|line| line.id.as_str()).collect();
+        let named = choice.only.iter().chain(choice.targets.keys()).chain(choice.methods.keys());
+        for id in named {
+            if !ids.contains(&id.as_str()) {
+                let why = format!("the connector asks for nothing called `{id}`");
+                return Err(Fault::user(Code::BadUsage, why).help(suggestion(id, ids)));
+            }
+        }
+        let mut grant = self.grant_to_add();
+        let lines = self.requests.iter().map(|line| part(line, choice)).collect::<Result<Vec<_>>>()?;
+        grant.allow = lines.into_iter().flatten().collect();
+        grant.allow.sort();
+        grant.allow.dedup();
+        grant.expires = choice.expires.or(grant.expires);
+        if choice.publisher { grant.for_publisher(component) } else { Ok(grant) }
+    }
+}
+
+/// What is to be granted of one line: as chosen, or as it is granted already.
+fn part(line: &Requested, choice: &Choice) -> Result<Vec<Permission>> {
+    let chosen = choice.only.is_empty() || choice.only.contains(&line.id);
+    if !chosen || !matches!(line.standing, Standing::Granted | Standing::Missing) {
+        return Ok(line.allowed.iter().map(|allowed| allowed.permission.clone()).collect());
+    }
+    let requested = line.permission();
+    let wanted = Permission {
+        target: choice.targets.get(&line.id).cloned().or_else(|| requested.target.clone()),
+        methods: choice.methods.get(&line.id).cloned().unwrap_or_else(|| requested.methods.clone()),
+        ..requested.clone()
+    };
+    match narrowing::common(&requested, &wanted) {
+        Some(common) if common == wanted => Ok(vec![wanted]),
+        _ => {
+            let why = format!("`{}` asks for `{requested}`, which does not cover `{wanted}`", line.id);
+            Err(Fault::user(Code::BadUsage, why).help("a grant can narrow a request, never widen it"))
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Policies as texts, and compiled.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use cedar_policy::{Effect, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use tidegate_model::{Code, Fault, Result};
+
+/// A text with policies, and where people find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) file: String,
+    pub(crate) text: String,
+}
+
+/// The policies that come with the platform.
+pub(crate) mod shipped {
+    use super::Source;
+
+    pub(crate) const SCHEMA: &str = include_str!("../../policies/tidegate.cedarschema");
+
+    macro_rules! shipped {
+        ($($name:ident = $file:literal;)+) => {
+            $(pub(crate) fn $name() -> Source {
+                let text = include_str!(concat!("../../policies/", $file)).to_owned();
+                Source { file: concat!("policies/", $file).to_owned(), text }
+            })+
+        };
+    }
+
+    shipped! {
+        always = "always.cedar";
+        modules = "modules.cedar";
+        roles = "roles.cedar";
+        ceiling_developer = "ceiling-developer.cedar";
+        ceiling_strict = "ceiling-strict.cedar";
+    }
+}
+
+/// What people are told of a policy.
+#[derive(Debug, Clone)]
+pub(crate) struct Note {
+    pub(crate) id: String,
+    /// The first of several that decide is the one that is told.
+    pub(crate) rank: usize,
+    /// `@why`; `{class}` stands for the resource's.
+    pub(crate) why: String,
+    /// `@code("ceiling")`: no grant helps against it.
+    pub(crate) ceiling: bool,
+    /// `grants.yaml:12`.
+    pub(crate) place: String,
+    pub(crate) text: String,
+}
+
+/// Compiled policies. Each has an `@id`, unique over all texts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Policies {
+    set: PolicySet,
+    notes: HashMap<PolicyId, Note>,
+}
+
+impl Policies {
+    /// Compiles the texts. Says what is wrong with them, and where.
+    pub(crate) fn compile(sources: &[Source]) -> Result<Self> {
+        let mut all = Self::default();
+        for source in sources {
+            all.add(source)?;
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, source: &Source) -> Result<()> {
+        let set = PolicySet::from_str(&source.text).map_err(|error| {
+            let line = error.iter().next().and_then(|error| line_of_offset(source, error));
+            bad(source, line, &error.to_string())
+        })?;
+        if set.templates().next().is_some() {
+            return Err(bad(source, None, "it has a template, which nothing here fills"));
+        }
+        for policy in set.policies() {
+            let id = policy.annotation("id").unwrap_or_default().to_owned();
+            if id.is_empty() {
+                let why = "a policy has no `@id(\"...\")`, by which decisions name it";
+                return Err(bad(source, None, why));
+            }
+            let line = line_of(&source.text, &id);
+            let note = Note {
+                rank: self.notes.len(),
+                why: policy.annotation("why").unwrap_or(&id).to_owned(),
+                ceiling: policy.annotation("code") == Some("ceiling"),
+                // What is made from `grants.yaml` says where it comes from.
+                place: policy.annotation("at").map_or_else(
+                    || line.map_or_else(|| source.file.clone(), |line| format!("{}:{line}", source.file)),
+                    str::to_owned,
+                ),
+                text: policy.to_string(),
+                id,
+            };
+            let name = PolicyId::new(&note.id);
+            let renamed = policy.new_id(name.clone());
+            if self.set.add(renamed).is_err() {
+                return Err(bad(source, line, &format!("there are two policies `{}`", note.id)));
+            }
+            self.notes.insert(name, note);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn set(&self) -> &PolicySet {
+        &self.set
+    }
+
+    pub(crate) fn note(&self, id: &PolicyId) -> Option<&Note> {
+        self.notes.get(id)
+    }
+
+    pub(crate) fn named(&self, id: &str) -> Option<&Note> {
+        self.notes.values().find(|note| note.id == id)
+    }
+}
+
+static SCHEMA: LazyLock<std::result::Result<Schema, String>> = LazyLock::new(|| {
+    Schema::from_cedarschema_str(shipped::SCHEMA).map(|(schema, _)| schema).map_err(|error| error.to_string())
+});
+
+/// Refuses a text that is not a ceiling: policies that do not fit the schema (a misspelt action would forbid
+/// nothing), and any that permit something.
+pub(crate) fn check(source: &Source, may_permit: bool) -> Result<Policies> {
+    let policies = Policies::compile(std::slice::from_ref(source))?;
+    let schema = SCHEMA.as_ref().map_err(|why| Fault::internal(Code::Bug, format!("the schema: {why}")))?;
+    let checked = Validator::new(schema.clone()).validate(policies.set(), ValidationMode::Strict);
+    if let Some(error) = checked.validation_errors().next() {
+        let line = policies.note(error.policy_id()).and_then(|note| line_of(&source.text, &note.id));
+        return Err(bad(source, line, &error.to_string()));
+    }
+    let permits = policies.set().policies().find(|policy| policy.effect() == Effect::Permit);
+    if let (Some(policy), false) = (permits, may_permit) {
+        let id = policy.annotation("id").unwrap_or_default();
+        let why = format!("`{id}` permits something: a ceiling only forbids");
+        return Err(bad(source, line_of(&source.text, id), &why));
+    }
+    Ok(policies)
+}
+
+fn bad(source: &Source, line: Option<u64>, why: &str) -> Fault {
+    let why = why.lines().next().unwrap_or_default();
+    Fault::user(Code::BadPolicy, format!("a policy cannot be used: {why}"))
+        .help(
+            "`tidegate doctor` shows which policy files are in force; Cedar's documentation has the language",
+        )
+        .at(&source.file, line, None)
+}
+
+/// Where a policy begins, from 1.
+fn line_of(text: &str, id: &str) -> Option<u64> {
+    let mark = format!("@id(\"{id}\")");
+    let position = text.lines().position(|line| line.contains(&mark))?;
+    Some(position as u64 + 1)
+}
+
+fn line_of_offset(source: &Source, error: &cedar_policy::ParseError) -> Option<u64> {
+    use miette::Diagnostic;
+
+    let label = error.labels()?.next()?;
+    let before = source.text.get(..label.offset())?;
+    Some(before.matches('\n').count() as u64 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::vocabulary::Action;
+
+    #[test]
+    fn the_schema_and_the_vocabulary_say_the_same() {
+        let schema = SCHEMA.as_ref().unwrap();
+        let groups = ["component", "module", "people"];
+        let all = schema.actions().map(|action| action.id().unescaped().to_owned());
+        let actions: BTreeSet<String> = all.filter(|action| !groups.contains(&action.as_str())).collect();
+        let known: BTreeSet<String> = Action::ALL.iter().map(|action| action.as_str().to_owned()).collect();
+        assert_eq!(actions, known);
+    }
+
+    #[test]
+    fn what_is_shipped_fits_the_schema() {
+        for (source, may_permit) in [
+            (shipped::always(), false),
+            (shipped::ceiling_developer(), false),
+            (shipped::ceiling_strict(), false),
+            (shipped::modules(), true),
+            (shipped::roles(), true),
+        ] {
+            check(&source, may_permit).unwrap_or_else(|fault| panic!("{fault}"));
+        }
+    }
+
+    #[test]
+    fn a_decision_can_name_the_line_of_its_policy() {
+        let policies = Policies::compile(&[shipped::roles()]).unwrap();
+        let note = policies.named("role.viewer").unwrap();
+        let line: usize = note.place.strip_prefix("policies/roles.cedar:").unwrap().parse().unwrap();
+        assert!(shipped::roles().text.lines().nth(line - 1).unwrap().contains("role.viewer"));
+    }
+}

@@ -1,0 +1,166 @@
+//! Secrets that the host uses in a component's name, at the endpoints they are bound to and nowhere else.
+//!
+//! A component never holds one: its request is dressed after it left the component, and undressed answers are all
+//! that come back.
+
+mod aws;
+mod dress;
+mod hmac;
+mod oauth2;
+mod slot;
+
+use std::sync::{Arc, Mutex, Weak};
+
+use tidegate_model::{Binding, CapabilityKind, Code, Fault, Permission, Placement, Result};
+use tidegate_permission::{Action, Authorizer, Module, Principal, Resource as Asset, Vault, is_below};
+use url::Url;
+
+use crate::bindings::credentials;
+use crate::guest::{Guest, Setup};
+use crate::http::{Outgoing, bare};
+use crate::needles::Needles;
+use crate::network::Network;
+use crate::redaction::Redaction;
+use crate::refusal::{Asked, Refusal};
+
+use self::slot::Slot;
+
+/// The slots of one run. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Credentials(Arc<Office>);
+
+/// Where slots get what they need.
+struct Office {
+    authorizer: Arc<Authorizer>,
+    /// In whose name requests are sent.
+    principal: Principal,
+    vault: Arc<dyn Vault>,
+    /// The way to token servers, in the host's own name: a component cannot use it.
+    network: Network,
+    slots: Vec<Arc<Slot>>,
+    /// All slots by name, also those that `http` has no use for.
+    bound: Vec<String>,
+    /// The secrets that are held at the moment.
+    known: Mutex<Vec<Weak<Needles>>>,
+}
+
+impl Credentials {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let granted = setup.credentials.iter().filter(|granted| granted.kind == CapabilityKind::Credential);
+        let slots = granted.clone().filter_map(of_http).map(Arc::new).collect();
+        let mut bound: Vec<String> =
+            granted.filter_map(|granted| Some(granted.binding.as_ref()?.slot.clone())).collect();
+        bound.sort();
+        bound.dedup();
+        let office = Principal::service(Module::Extraction);
+        Self(Arc::new(Office {
+            authorizer: setup.authorizer.clone(),
+            principal: setup.principal.clone(),
+            vault: setup.vault.clone(),
+            network: Network::new(setup.authorizer.clone(), office),
+            slots,
+            bound,
+            known: Mutex::default(),
+        }))
+    }
+
+    fn at(&self, url: &Url) -> Vec<Arc<Slot>> {
+        if self.0.slots.is_empty() {
+            return Vec::new();
+        }
+        self.0.slots.iter().filter(|slot| is_below(&slot.target, url.as_str())).cloned().collect()
+    }
+
+    pub(crate) fn are_for(&self, url: &Url) -> bool {
+        !self.at(url).is_empty()
+    }
+
+    /// May all credentials that belong to this request be used for it?
+    pub(crate) fn decide(&self, request: &Outgoing) -> Result<()> {
+        let Office { authorizer, principal, .. } = &*self.0;
+        for slot in self.at(&request.url) {
+            let endpoint = request.url.to_string();
+            let asset = Asset::Credential { binding: slot.binding.clone(), endpoint };
+            authorizer.decide(principal, Action::CredentialUse, &asset)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what two would set, the component or a second credential, and what everybody could read on its way.
+    pub(crate) fn check(&self, request: &Outgoing) -> Asked<()> {
+        let slots = self.at(&request.url);
+        let Some(first) = slots.first() else { return Ok(()) };
+        if !request.is_private() {
+            let (name, url) = (&first.binding.slot, bare(&request.url));
+            let why = format!("`{name}` is not sent over plain http to another machine ({url}); use https");
+            return Err(Refusal::told(crate::bindings::types::FaultDomain::User, "denied", why));
+        }
+        let mut set = Vec::new();
+        for slot in &slots {
+            let Binding { slot: name, place, .. } = &slot.binding;
+            for sign in dress::signs(place) {
+                if sign.is_in(request) {
+                    let why = format!("{sign} is the host's to set: the credential `{name}` goes there");
+                    return Err(Refusal::invalid(why));
+                }
+                if let Some((other, _)) = set.iter().find(|(_, taken)| *taken == sign) {
+                    let url = bare(&request.url);
+                    let why = format!("the credentials `{other}` and `{name}` are both {sign} of {url}");
+                    let fault = Fault::user(Code::BadPipeline, why);
+                    return Err(Refusal::from(fault.help("bind a secret to one of them only")));
+                }
+                set.push((name, sign));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is held at the moment, for texts that no single answer is behind.
+    fn held(&self) -> Redaction {
+        let mut redaction = Redaction::default();
+        let mut known = self.0.known.lock().unwrap_or_else(|broken| broken.into_inner());
+        known.retain(|needles| needles.strong_count() > 0);
+        known.iter().filter_map(Weak::upgrade).for_each(|needles| redaction.add(needles));
+        redaction
+    }
+
+    /// The text, without any secret that is held at the moment.
+    pub(crate) fn hide(&self, text: &str) -> Option<String> {
+        if self.0.slots.is_empty() {
+            return None;
+        }
+        let hidden = self.held().text(text);
+        (hidden != text).then_some(hidden)
+    }
+
+    pub(crate) fn hide_in(&self, mut fault: Fault) -> Fault {
+        if let Some(hidden) = self.hide(&fault.message) {
+            fault.message = hidden;
+        }
+        if let Some(hidden) = fault.help.as_deref().and_then(|help| self.hide(help)) {
+            fault.help = Some(hidden);
+        }
+        fault
+    }
+}
+
+impl Office {
+    fn know(&self, needles: &Arc<Needles>) {
+        let mut known = self.known.lock().unwrap_or_else(|broken| broken.into_inner());
+        known.retain(|needles| needles.strong_count() > 0);
+        known.push(Arc::downgrade(needles));
+    }
+}
+
+/// A slot that requests of `http` can carry.
+fn of_http(permission: &Permission) -> Option<Slot> {
+    let (binding, target) = (permission.binding.as_ref()?, permission.target.as_ref()?);
+    let of_web = !matches!(binding.place, Placement::Postgres { .. }) && target.contains("://");
+    of_web.then(|| Slot::new(binding.clone(), target.clone()))
+}
+
+impl credentials::Host for Guest {
+    async fn bound(&mut self) -> wasmtime::Result<Vec<String>> {
+        Ok(self.around.sender.credentials().0.bound.clone())
+    }
+}

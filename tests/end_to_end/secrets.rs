@@ -1,0 +1,317 @@
+//! Secrets: kept, named, found before a run, and seen nowhere.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tidegate_infrastructure::{DataDir, SledStore, Store};
+use tidegate_permission::{EncryptedStore, KeyFile};
+use tidegate_sandbox_tests::FILES;
+
+use crate::harness::{Project, Ran};
+
+/// What no file may hold. With letters that look different in every encoding.
+const SECRETS: [(&str, &str); 3] = [
+    ("env", "tide?gate/one+7&%\u{e9}nv-XQ9"),
+    ("file", "tide?gate/two+7&%f\u{ef}le-XQ9"),
+    ("store", "tide?gate/thr\u{e9}e+7&%-XQ9"),
+];
+
+/// A project whose keys are its own.
+fn project() -> Project {
+    let mut project = Project::new();
+    let config = project.path("config").display().to_string();
+    project.variable("XDG_CONFIG_HOME", &config);
+    project
+}
+
+trait Type {
+    fn type_in(&self, arguments: &[&str], input: &str) -> Ran;
+}
+
+impl Type for Project {
+    /// Gives a command something on its standard input.
+    fn type_in(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that refuses its arguments does not read it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        Ran {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+#[test]
+fn a_secret_is_kept_renewed_and_forgotten_and_never_shown() {
+    let project = project();
+    let none = project.run(&["secret", "list"]).expect_code(0);
+    assert!(none.stdout.starts_with("No secrets are kept in "), "{}", none.stdout);
+    assert!(!project.path(".tidegate").exists(), "to look leaves nothing");
+
+    let mut told = String::new();
+    for (verb, name, value, version) in [
+        ("set", "prod/token", "hunter2\n", 1),
+        ("set", "store:prod/key", "hunter22", 1),
+        ("rotate", "prod/token", "hunter222", 2),
+        ("set", "prod/key", "hunter2222\n", 2),
+    ] {
+        let ran = project.type_in(&["secret", verb, name, "--json"], value).expect_code(0);
+        assert_eq!(ran.json()["version"], version, "{verb} {name}");
+        told.push_str(&ran.text());
+    }
+    let listed = project.run(&["secret", "list", "--json"]).expect_code(0);
+    let document = listed.json();
+    let names: Vec<&Value> = document["secrets"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["prod/key", "prod/token"]);
+    let fields: BTreeSet<_> = listed.json()["secrets"][0].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(fields, ["by", "name", "version", "written"].map(String::from).into());
+
+    let changed = project.run(&["secret", "rekey", "--json"]).expect_code(0);
+    assert_eq!(changed.json()["secrets"], 2);
+    project.run(&["secret", "remove", "prod/key"]).expect_code(0);
+    let gone = project.type_in(&["secret", "rotate", "prod/tokn"], "hunter2").expect_code(2);
+    assert!(gone.stderr.contains("error[TG0305]: there is no secret `prod/tokn`"), "{}", gone.stderr);
+    assert!(gone.stderr.contains("did you mean `prod/token`?"), "{}", gone.stderr);
+    let empty = project.type_in(&["secret", "set", "x"], "\n").expect_code(2);
+    assert!(empty.stderr.contains("it is empty"), "{}", empty.stderr);
+    let argument = project.type_in(&["secret", "set", "x", "hunter2"], "").expect_code(2);
+    assert!(argument.stderr.contains("never an argument"), "{}", argument.stderr);
+    for ran in [listed, changed, gone, empty, argument] {
+        told.push_str(&ran.text());
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+    assert_eq!(traces(&project, "hunter2"), Vec::<String>::new());
+
+    let audit = project.run(&["audit", "tail", "--json"]).expect_code(0).stdout;
+    for part in ["secret.write", "secret.list", "secret.rekey", "secret.remove", "secret:store:prod/token"] {
+        assert!(audit.contains(part), "no {part} in {audit}");
+    }
+}
+
+/// The files connector, as it would be if it also asked for three credentials. It does nothing with them.
+fn asks_for_credentials() -> Vec<u8> {
+    let mut component = std::fs::read(FILES).unwrap();
+    let start = position(&component, b"{\"contract\"").unwrap();
+    let mut documents = serde_json::Deserializer::from_slice(&component[start..]).into_iter::<Value>();
+    let old = documents.next().unwrap().unwrap();
+    let length = documents.byte_offset();
+    let credential = |(slot, _): &(&str, &str)| json!({ "id": slot, "kind": "credential", "target": "https://x.y", "place": "bearer", "reason": "x" });
+    let mut capabilities = vec![
+        json!({ "id": "a", "kind": "files", "target": "{config.location}", "required": true, "reason": "x" }),
+        json!({ "id": "k", "kind": "decode", "reason": "x" }),
+    ];
+    capabilities.extend(SECRETS.iter().map(credential));
+    let request = json!({
+        "contract": old["contract"], "world": "extractor", "name": "files", "version": "0.1.0",
+        "capabilities": capabilities,
+    });
+    // In the place of the old request, byte for byte: lengths are written all around it.
+    let request = format!("{:<length$}", request.to_string());
+    assert_eq!(request.len(), length, "the new request is longer than the old one");
+    component[start..start + length].copy_from_slice(request.as_bytes());
+    component
+}
+
+fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+fn pipeline(project: &Project) {
+    project.write("files.wasm", asks_for_credentials());
+    project.write("data/cities.csv", "id,name\n1,Bern\n2,Graz\n");
+    project.write(
+        "p.yaml",
+        "\
+pipeline: p
+extract:
+  connector: ./files.wasm
+  config: { location: ./data, format: csv }
+  secrets:
+    env: env:TIDEGATE_TEST_TOKEN
+    file: file:./token.txt
+    store: store:prod/token
+  streams:
+    cities: { mode: full }
+ingest: { sink: delta, location: ./lake }
+",
+    );
+}
+
+#[test]
+fn a_run_finds_the_secrets_it_binds_before_it_begins_and_leaves_none_of_them_behind() {
+    let mut project = project();
+    pipeline(&project);
+    let [(_, env), (_, file), (_, store)] = SECRETS;
+    let missing = |project: &Project, place: &str, words: [&str; 2]| {
+        for verb in ["run", "check", "discover"] {
+            let ran = project.run(&[verb, "p.yaml", "--yes-grant"]).expect_code(2);
+            for part in ["error[TG0305]", &format!("--> p.yaml:{place}"), words[0], words[1]] {
+                assert!(ran.stderr.contains(part), "{verb}: no {part} in {}", ran.stderr);
+            }
+        }
+        assert!(!project.path("lake").exists());
+    };
+    missing(
+        &project,
+        "6:5",
+        ["env:TIDEGATE_TEST_TOKEN: the variable is not set", "export TIDEGATE_TEST_TOKEN"],
+    );
+    project.variable("TIDEGATE_TEST_TOKEN", env);
+    missing(&project, "7:5", ["no secret file:./token.txt", "umask 077"]);
+    project.write("token.txt", format!("{file}\n"));
+    std::fs::set_permissions(project.path("token.txt"), PermissionsExt::from_mode(0o644)).unwrap();
+    missing(&project, "7:5", ["others than its owner may read or change", "chmod 600"]);
+    std::fs::set_permissions(project.path("token.txt"), PermissionsExt::from_mode(0o600)).unwrap();
+    missing(&project, "8:5", ["no secret `prod/token`", "`tidegate secret set prod/token` keeps one"]);
+    project.type_in(&["secret", "set", "prod/token"], store).expect_code(0);
+
+    let mut told = String::new();
+    project.variable("RUST_LOG", "tidegate=trace,tidegate_infrastructure=trace,tidegate_worker=trace");
+    for arguments in
+        [&["check", "p.yaml"][..], &["run", "p.yaml", "--json"], &["audit", "tail", "p.yaml", "-n", "200"]]
+    {
+        told.push_str(&project.run(arguments).expect_code(0).text());
+    }
+    assert!(told.contains("secret.read secret:store:prod/token"), "{told}");
+    project.write("told.txt", told);
+    for name in ["p.yaml", "grants.yaml", "tidegate.lock", ".tidegate/audit.jsonl"] {
+        assert!(project.path(name).exists(), "{name}");
+    }
+    std::fs::remove_file(project.path("token.txt")).unwrap();
+    for (_, secret) in SECRETS {
+        assert_eq!(traces(&project, secret), Vec::<String>::new());
+    }
+    // Such a search finds what is there.
+    project.write("deep/trace", format!("x{}", forms(store)[3]));
+    assert_eq!(traces(&project, store).len(), 1);
+}
+
+/// Files below the project in which one of the forms of a secret stands.
+fn traces(project: &Project, secret: &str) -> Vec<String> {
+    fn walk(folder: &Path, visit: &mut impl FnMut(&Path)) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { walk(&path, visit) } else { visit(&path) }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&project.path(""), &mut |path| {
+        let bytes = std::fs::read(path).unwrap();
+        for form in forms(secret).iter().filter(|form| position(&bytes, form.as_bytes()).is_some()) {
+            found.push(format!("{form} in {}", path.display()));
+        }
+    });
+    found
+}
+
+/// As it is, in hexadecimal, percent-encoded in two ways, and the parts that base64 of it has wherever it stands.
+fn forms(secret: &str) -> Vec<String> {
+    let bytes = secret.as_bytes();
+    let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let percent = |upper: bool| -> String {
+        bytes
+            .iter()
+            .map(|byte| match byte {
+                byte if plain(*byte) => char::from(*byte).to_string(),
+                byte if upper => format!("%{byte:02X}"),
+                byte => format!("%{byte:02x}"),
+            })
+            .collect()
+    };
+    let mut forms = vec![secret.to_owned(), hexadecimal, percent(false), percent(true)];
+    for before in 0..3 {
+        let standard = base64(&[&vec![0; before][..], bytes].concat());
+        // Less the letters that depend on what stands around it.
+        let own = &standard[(before * 4).div_ceil(3)..standard.len() - 4];
+        forms.push(own.to_owned());
+        forms.push(own.replace('+', "-").replace('/', "_"));
+    }
+    forms
+}
+
+/// RFC 4648, 4, without padding: written down here, so that no library of the host's is its own witness.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bit = |index: usize| bytes.get(index / 8).is_some_and(|byte| byte >> (7 - index % 8) & 1 == 1);
+    let letter = |start: usize| (0..6).fold(0, |value, offset| value << 1 | usize::from(bit(start + offset)));
+    (0..bytes.len() * 8).step_by(6).map(|start| char::from(LETTERS[letter(start)])).collect()
+}
+
+#[test]
+fn base64_is_what_it_should_be() {
+    for (text, expected) in [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        assert_eq!(base64(text.as_bytes()), expected);
+    }
+}
+
+#[test]
+fn killed_while_the_key_changes_every_secret_can_be_read() {
+    let project = project();
+    let names: Vec<String> = (0..5).map(|number| format!("s{number}")).collect();
+    for name in &names {
+        project.type_in(&["secret", "set", name], &name.repeat(50)).expect_code(0);
+    }
+    let data_dir = DataDir::open(project.path(".tidegate")).unwrap();
+    let key = project.path("config/tidegate/secrets.key");
+    let opened = (data_dir, key.clone());
+    let secrets = EncryptedStore::new(
+        Box::new(move || {
+            let store: Arc<dyn Store> = Arc::new(SledStore::open(&opened.0)?);
+            Ok((store, KeyFile::at(&opened.1)))
+        }),
+        "",
+    );
+    let whole = {
+        let start = Instant::now();
+        project.run(&["secret", "rekey"]).expect_code(0);
+        start.elapsed()
+    };
+    let mut cut_off = 0;
+    for round in 0..20_u32 {
+        let mut command: Command = project.command(&["secret", "rekey"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        sleep(whole.mul_f64(f64::from(round) / 20.0).max(Duration::from_micros(1)));
+        child.kill().unwrap();
+        cut_off += usize::from(!child.wait().unwrap().success());
+        for name in &names {
+            let held = secrets.get(name).unwrap();
+            assert_eq!(held.secret.expose(), name.repeat(50).as_bytes(), "round {round}");
+        }
+    }
+    assert!(cut_off > 0, "no kill came before the end");
+    let keys = || {
+        let text = std::fs::read_to_string(&key).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).count()
+    };
+    project.run(&["secret", "rekey"]).expect_code(0);
+    assert_eq!(keys(), 1, "the last one that is not interrupted leaves one key");
+}
+
+#[test]
+fn two_commands_at_once_take_turns() {
+    let project = project();
+    let spawn = |number: usize| {
+        let mut command = project.command(&["secret", "set", &format!("s{number}")]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"value").unwrap();
+        child
+    };
+    let children: Vec<_> = (0..6).map(spawn).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let listed = project.run(&["secret", "list", "--json"]).expect_code(0).json();
+    assert_eq!(listed["secrets"].as_array().unwrap().len(), 6);
+}
