@@ -53,7 +53,7 @@ enum Verb {
         #[arg(long)]
         docs: bool,
     },
-    /// Check a component, compile it, and let pipelines name it
+    /// Check a component, make it ready, and let pipelines name it
     #[command(after_help = "Examples:\n  \
         tidegate plugin install pages.wasm\n  \
         tidegate plugin install pages.wasm --signature pages.wasm.minisig\n  \
@@ -129,7 +129,7 @@ enum Verb {
     },
     /// Make a key to sign with
     #[command(after_help = "Examples:\n  \
-        tidegate plugin keygen ~/publisher            publisher.key and publisher.pub\n  \
+        tidegate plugin keygen ~/publisher            a key to sign with\n  \
         tidegate plugin keygen ci --no-password       for machines\n\n\
         Without a terminal, the password is read from standard input.")]
     Keygen {
