@@ -6,6 +6,8 @@ use tokio::io::AsyncReadExt;
 use super::*;
 
 const PASSWORD: &str = "open sesame";
+/// A server that is not answered for so long hangs up: it may have said too little to be.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 type Say = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
@@ -58,7 +60,8 @@ async fn played(peer: Peer, script: Vec<Say>) -> (String, String) {
         for say in script {
             theirs.write_all(&say(&last)).await.unwrap();
             let mut head = [0; 5];
-            if theirs.read_exact(&mut head).await.is_err() {
+            let heard = tokio::time::timeout(PATIENCE, theirs.read_exact(&mut head)).await;
+            if !matches!(heard, Ok(Ok(_))) {
                 break;
             }
             let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
