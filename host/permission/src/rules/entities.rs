@@ -223,6 +223,9 @@ fn address(
         let asked = Socket::parse(endpoint).ok_or("it is not `HOST:PORT`")?;
         scope.targets.iter().filter(|target| target.socket() == Some(&asked)).collect()
     };
+    if same.is_empty() && tokens.is_empty() {
+        return Err("no grant covers it".to_owned());
+    }
     *class = class_of_address(ip);
     let parents = same.iter().map(|target| match target.place {
         Place::Tcp(_) => uid(&SOCKET, &target.name),
