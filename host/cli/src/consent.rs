@@ -168,6 +168,7 @@ pub struct Reviewed {
 
 pub fn reviewed(project: &Project) -> Result<Reviewed> {
     let plugin = find(project)?;
+    plugins::may_load(&Operator::new(&project.data_dir, None)?, &plugin)?;
     let mut order = work::order(project, plugin.component.clone(), Task::Check)?;
     let grants = Grants::load(project.grants())?;
     let review = review(&plugin, &order, &grants)?;
