@@ -66,8 +66,10 @@ fn states(project: &Project) -> Vec<(String, String)> {
 
 #[track_caller]
 fn says(ran: &Ran, parts: &[&str]) {
+    // Lines are broken to fit a terminal: where is not what is asked here.
+    let unbroken = ran.text().split_whitespace().collect::<Vec<_>>().join(" ");
     for part in parts {
-        assert!(ran.text().contains(part), "no `{part}` in\n{}", ran.text());
+        assert!(unbroken.contains(part) || ran.text().contains(part), "no `{part}` in\n{}", ran.text());
     }
 }
 
@@ -237,7 +239,6 @@ fn what_is_revoked_never_runs_again_however_it_arrives() {
 }
 
 #[test]
-#[ignore = "its expectations are older than what it tries: to be mended"]
 fn a_worker_refuses_what_was_revoked_after_its_order_was_made() {
     let project = project();
     project.write("pages.wasm", component(&[]));
@@ -252,7 +253,8 @@ fn a_worker_refuses_what_was_revoked_after_its_order_was_made() {
     let answer = || {
         let mut worker =
             project.command(&["worker"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(&mut worker.stdin.take().unwrap(), order.to_string().as_bytes()).unwrap();
+        std::io::Write::write_all(&mut worker.stdin.take().unwrap(), format!("{order}\n").as_bytes())
+            .unwrap();
         let output = worker.wait_with_output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
@@ -262,7 +264,6 @@ fn a_worker_refuses_what_was_revoked_after_its_order_was_made() {
 }
 
 #[test]
-#[ignore = "its expectations are older than what it tries: to be mended"]
 fn hostile_uploads_are_refused_with_a_reason() {
     let project = project();
     let good = component(&[]);
@@ -271,7 +272,7 @@ fn hostile_uploads_are_refused_with_a_reason() {
     let mut broken = good.clone();
     let middle = broken.len() / 2;
     broken[middle..middle + 64].fill(0xff);
-    let greedy = component(&[("wasi:cli/stdin@0.2.12", "wasi:http/type@0.2.12")]);
+    let greedy = component(&[("wasi:cli/stdin@", "wasi:http/type@")]);
     let unasked = component(&[(ASKS_FOR_FILES, &format!("{:<43},", r#""kind":"decode""#))]);
     for (name, bytes, code, reason) in [
         ("empty", &b""[..], "TG0202", "its first bytes"),
@@ -281,7 +282,7 @@ fn hostile_uploads_are_refused_with_a_reason() {
         ("large", &large, "TG0202", "more than 64 MiB"),
         ("broken", &broken, "TG0202", "not valid"),
         ("section", b"\0asm\x0d\0\x01\0", "TG0204", "is missing"),
-        ("greedy", &greedy, "TG0205", "wasi:http/type@0.2.12, which no component may have"),
+        ("greedy", &greedy, "TG0205", ", which no component may have"),
         ("unasked", &unasked, "TG0205", "imports `files` but does not request it"),
         ("contradiction", &contradiction, "TG0204", "has no such key"),
     ] {
@@ -296,7 +297,7 @@ fn hostile_uploads_are_refused_with_a_reason() {
     says(&project.run(&["plugin", "verify"]).expect_code(0), &["Nothing is installed"]);
 
     let seen = project.run(&["plugin", "inspect", "greedy.wasm"]).expect_code(2);
-    says(&seen, &["MISMATCH: it imports wasi:http/type@0.2.12", "Nothing runs it.", "It imports"]);
+    says(&seen, &["MISMATCH: it imports wasi:http/type@", "Nothing runs it.", "It imports"]);
     let seen = project.run(&["plugin", "inspect", "greedy.wasm", "--json"]).expect_code(2).json();
     assert_eq!(seen["mismatches"][0]["mismatch"], "forbidden", "{seen:#}");
     assert_eq!(seen["risks"][0]["risk"], "ordinary");
@@ -312,7 +313,6 @@ fn files_in(folder: &Path) -> usize {
 }
 
 #[test]
-#[ignore = "its expectations are older than what it tries: to be mended"]
 fn a_signature_counts_when_its_key_is_trusted_and_it_fits() {
     let project = project();
     project.write("pages.wasm", component(&[]));
@@ -353,7 +353,6 @@ fn a_signature_counts_when_its_key_is_trusted_and_it_fits() {
 
 /// The stock tool, in both directions. `tests/run` installs it.
 #[test]
-#[ignore = "its expectations are older than what it tries: to be mended"]
 fn stock_minisign_reads_our_signatures_and_we_read_its() {
     let project = project();
     let minisign = |arguments: &[&str]| {
