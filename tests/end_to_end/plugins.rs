@@ -345,7 +345,7 @@ fn a_signature_counts_when_its_key_is_trusted_and_it_fits() {
 
     project.run(&["plugin", "trust", "remove", "Acme Data"]).expect_code(0);
     says(&project.run(&["plugin", "verify"]).expect_code(1), &["WRONG", "not trusted any more"]);
-    says(&project.run(&["plugin", "list"]).expect_code(0), &["Acme Data, not trusted"]);
+    says(&project.run(&["plugin", "list"]).expect_code(0), &["untrusted: Acme Data"]);
     says(&project.run(&["plugin", "trust", "remove", "Acme"]).expect_code(2), &["no publisher `Acme`"]);
     let audit = fs::read_to_string(project.path(".tidegate/audit.jsonl")).unwrap();
     assert!(audit.contains(&format!("publisher:{key}")), "{audit}");

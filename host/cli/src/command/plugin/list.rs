@@ -107,7 +107,7 @@ fn state(state: Option<&State>, revoked: bool) -> &'static str {
 fn publisher(record: &Installed, trust: &Trust) -> String {
     match (record.publisher(trust), &record.signed_by, &record.signature) {
         (Some(publisher), ..) => publisher.name,
-        (None, Some(signer), _) => format!("{}, not trusted now", signer.publisher.name),
+        (None, Some(signer), _) => format!("untrusted: {}", signer.publisher.name),
         (None, None, Some(_)) => "signed, not trusted".to_owned(),
         (None, None, None) => "not signed".to_owned(),
     }
