@@ -353,7 +353,6 @@ fn a_signature_counts_when_its_key_is_trusted_and_it_fits() {
 
 /// The stock tool, in both directions. `tests/run` installs it.
 #[test]
-#[ignore = "a key that stock minisign makes without a password is taken for an encrypted one: open"]
 fn stock_minisign_reads_our_signatures_and_we_read_its() {
     let project = project();
     let minisign = |arguments: &[&str]| {

@@ -123,6 +123,28 @@ impl Bench {
         std::fs::read_to_string(self.folder.path().join(".tidegate/audit.jsonl")).unwrap()
     }
 
+    /// What a component says while it checks its source, and how that ends.
+    pub async fn checked(
+        &self,
+        component: &str,
+        config: Value,
+        permissions: Vec<Permission>,
+        vault: Arc<dyn Vault>,
+    ) -> (Vec<String>, Result<(), Fault>) {
+        let reference = Self::reference(component);
+        let (setup, mut lines) = self.setup_with(&reference, config, permissions, vault);
+        let component = self.sandbox.load(&reference).await.unwrap();
+        let extractor = Extractor::new(component, setup);
+        let ended = extractor.check().await;
+        // Its last handle on the log: then the lines have an end.
+        drop(extractor);
+        let mut told = Vec::new();
+        while let Some(line) = lines.recv().await {
+            told.push(line.message);
+        }
+        (told, ended)
+    }
+
     /// In whose name it runs, and what it says.
     pub fn setup(
         &self,

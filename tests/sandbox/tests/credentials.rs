@@ -50,18 +50,7 @@ async fn run(
     vault: Arc<dyn Vault>,
     config: Value,
 ) -> (Vec<String>, Result<(), Fault>) {
-    let bench = Bench::default();
-    let reference = Bench::reference(ROUNDTRIP);
-    let (setup, mut lines) = bench.setup_with(&reference, config, permissions, vault);
-    let component = bench.sandbox.load(&reference).await.unwrap();
-    let extractor = tidegate_extraction::Extractor::new(component, setup);
-    let ended = extractor.check().await;
-    drop(extractor);
-    let mut told = Vec::new();
-    while let Some(line) = lines.recv().await {
-        told.push(line.message);
-    }
-    (told, ended)
+    Bench::default().checked(ROUNDTRIP, config, permissions, vault).await
 }
 
 fn http(target: &str) -> Permission {

@@ -41,19 +41,8 @@ async fn told(
     url: &str,
     calls: Value,
 ) -> (Vec<String>, Result<(), Fault>) {
-    let bench = Bench::default();
-    let reference = Bench::reference(OFFTHESHELF);
     let config = json!({ "url": url, "calls": calls });
-    let (setup, mut lines) = bench.setup_with(&reference, config, permissions, Arc::new(vault));
-    let component = bench.sandbox.load(&reference).await.unwrap();
-    let extractor = tidegate_extraction::Extractor::new(component, setup);
-    let ended = extractor.check().await;
-    drop(extractor);
-    let mut told = Vec::new();
-    while let Some(line) = lines.recv().await {
-        told.push(line.message);
-    }
-    (told, ended)
+    Bench::default().checked(OFFTHESHELF, config, permissions, Arc::new(vault)).await
 }
 
 fn http(url: &str) -> Permission {

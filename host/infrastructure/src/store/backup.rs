@@ -1,10 +1,12 @@
 //! A store in one file.
 //!
-//!     "tidegate store\n"                   16 bytes with a zero behind it
-//!     format of the entries                4 bytes
-//!     for each entry: 1, length of the table's name, of the key, of the value (4 bytes each), and these
-//!     0, number of entries                 1 + 8 bytes
-//!     SHA-256 of all before it             32 bytes
+//! ```text
+//! "tidegate store\n"                   16 bytes with a zero behind it
+//! format of the entries                4 bytes
+//! for each entry: 1, length of the table's name, of the key, of the value (4 bytes each), and these
+//! 0, number of entries                 1 + 8 bytes
+//! SHA-256 of all before it             32 bytes
+//! ```
 //!
 //! Numbers have their lowest byte first.
 #![expect(clippy::disallowed_methods, reason = "the owner of the file system")]

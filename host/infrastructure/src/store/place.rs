@@ -16,10 +16,12 @@ use crate::lock::lock;
 
 /// `<data dir>/store`, held by this process:
 ///
-///     lock          who holds it, by process number
-///     current       the format's version, and which of the numbered folders counts
-///     acknowledged  how many writes of that folder were acknowledged
-///     1/            the database
+/// ```text
+/// lock          who holds it, by process number
+/// current       the format's version, and which of the numbered folders counts
+/// acknowledged  how many writes of that folder were acknowledged
+/// 1/            the database
+/// ```
 ///
 /// A folder is replaced as a whole by preparing another one and rewriting `current`.
 #[derive(Debug)]

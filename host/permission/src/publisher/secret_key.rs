@@ -1,5 +1,7 @@
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use minisign::{ErrorKind, KeyPair, SecretKeyBox};
 use tidegate_model::{Code, Fault, Result};
 use zeroize::Zeroizing;
@@ -30,7 +32,8 @@ impl SecretKey {
 
     /// Whether a key file's text needs a password.
     pub fn is_encrypted(text: &str) -> bool {
-        !matches!(SecretKeyBox::from_string(text).map(SecretKeyBox::into_unencrypted_secret_key), Ok(Ok(_)))
+        let plain = SecretKeyBox::from_string(text).map(SecretKeyBox::into_unencrypted_secret_key);
+        !matches!(plain, Ok(Ok(_))) && unchecked(text).is_none()
     }
 
     /// Reads a key file's text.
@@ -47,7 +50,10 @@ impl SecretKey {
         let sealed = SecretKeyBox::from_string(text).map_err(unreadable)?;
         let key = match password {
             Some(password) => sealed.into_secret_key(Some(checked(password)?)),
-            None => sealed.into_unencrypted_secret_key(),
+            None => match unchecked(text) {
+                Some(key) => Ok(key),
+                None => sealed.into_unencrypted_secret_key(),
+            },
         };
         key.map(Self).map_err(unreadable)
     }
@@ -59,6 +65,18 @@ impl SecretKey {
     pub(crate) fn inner(&self) -> &minisign::SecretKey {
         &self.0
     }
+}
+
+/// A key that is not encrypted and carries no checksum, as `minisign -G -W` writes it and the library does not
+/// read it.
+fn unchecked(text: &str) -> Option<minisign::SecretKey> {
+    // signature, KDF and checksum algorithms (2 bytes each), salt (32), limits (16), key number (8), key (64),
+    // checksum (32)
+    const SIZE: usize = 158;
+    let bytes = Zeroizing::new(STANDARD.decode(text.lines().nth(1)?.trim()).ok()?);
+    let plain =
+        bytes.len() == SIZE && bytes[2..4] == [0, 0] && bytes[SIZE - 32..].iter().all(|byte| *byte == 0);
+    plain.then(|| minisign::SecretKey::from_bytes(&bytes).ok()).flatten()
 }
 
 /// minisign's own type prints the key.

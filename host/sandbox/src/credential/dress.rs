@@ -10,24 +10,9 @@ use url::Url;
 
 use super::slot::{Slot, basic_pair};
 use super::{Credentials, aws, hmac};
-use crate::http::Outgoing;
+use crate::http::{FRAME, Outgoing};
 use crate::needles::percent_encoded;
 use crate::redaction::Redaction;
-
-/// Where the frame of a request is set: a secret there would change what is sent, and to whom.
-const OF_THE_FRAME: &[&str] = &[
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "upgrade",
-    "keep-alive",
-    "expect",
-    "accept-encoding",
-    "http2-settings",
-];
 
 /// A request as it goes out.
 pub(crate) struct Dressed {
@@ -143,7 +128,7 @@ pub(super) fn set(request: &mut Outgoing, slot: &str, header: &str, value: &Secr
         |why: &str| Fault::user(Code::NoSecret, format!("the secret for `{slot}` cannot be sent: {why}"));
     let name = HeaderName::from_bytes(header.as_bytes())
         .ok()
-        .filter(|name| !OF_THE_FRAME.contains(&name.as_str()))
+        .filter(|name| !FRAME.contains(&name.as_str()))
         .ok_or_else(|| bad(&format!("`{}` is no header that can carry it", header.escape_debug())))?;
     let mut value = HeaderValue::from_bytes(value.expose())
         .map_err(|_| bad("it has a line break or another control character in it"))?;

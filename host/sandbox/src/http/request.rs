@@ -16,13 +16,10 @@ pub(crate) const MAX_BODY: usize = 16 << 20;
 /// When nobody says otherwise, and at most.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(300);
-/// The host sets these. A component that could would speak for somebody else, or to another server than was
-/// decided.
-const RESERVED: &[&str] = &[
+/// Where the frame of a request is set. What changes one of these changes what is sent, and to whom.
+pub(crate) const FRAME: &[&str] = &[
     "host",
     "connection",
-    "authorization",
-    "cookie",
     "content-length",
     "transfer-encoding",
     "te",
@@ -33,6 +30,8 @@ const RESERVED: &[&str] = &[
     "accept-encoding",
     "http2-settings",
 ];
+/// The host sets these too: a component that could would speak for somebody else.
+const IDENTITY: &[&str] = &["authorization", "cookie"];
 
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
@@ -125,7 +124,10 @@ pub(crate) fn bare(url: &Url) -> String {
 
 /// Whether a header is the host's to set, in whatever request.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name) || name.starts_with("proxy-") || name.starts_with("x-forwarded-")
+    FRAME.contains(&name)
+        || IDENTITY.contains(&name)
+        || name.starts_with("proxy-")
+        || name.starts_with("x-forwarded-")
 }
 
 fn headers(given: &[(String, String)]) -> Asked<HeaderMap> {
@@ -161,9 +163,11 @@ mod tests {
 
     #[test]
     fn headers_that_would_smuggle_are_refused() {
-        for name in
-            RESERVED.iter().copied().chain(["Authorization", "X-Forwarded-For", "proxy-authorization"])
-        {
+        for name in FRAME.iter().chain(IDENTITY).copied().chain([
+            "Authorization",
+            "X-Forwarded-For",
+            "proxy-authorization",
+        ]) {
             let refused = headers(&[(name.to_owned(), "x".to_owned())]).unwrap_err();
             assert!(told(refused).contains("the host's to set"), "{name}");
         }
