@@ -137,7 +137,10 @@ pub fn grant_only(
     consent: Consent,
     choice: &Choice,
 ) -> Result<Option<Vec<Permission>>> {
-    let Reviewed { order, review, mut grants } = reviewed(project)?;
+    let plugin = find(project)?;
+    let operator = Operator::new(&project.data_dir, None)?;
+    plugins::may_load(&operator, &plugin)?;
+    let Reviewed { order, review, mut grants } = reviewed(project, &plugin)?;
     let grant = review.grant_of(choice, &order.component)?;
     let granted = review.effective();
     let already = grant.allow.iter().all(|permission| granted.contains(permission));
@@ -145,7 +148,6 @@ pub fn grant_only(
         review.require(&grants)?;
         return Ok(None);
     }
-    let operator = Operator::new(&project.data_dir, None)?;
     terminal.say(&render::request(&order, &review, terminal.side_paint()));
     if choice.is_narrow() {
         let parts: Vec<String> = grant.allow.iter().map(Permission::to_string).collect();
@@ -166,12 +168,10 @@ pub struct Reviewed {
     pub grants: Grants,
 }
 
-pub fn reviewed(project: &Project) -> Result<Reviewed> {
-    let plugin = find(project)?;
-    plugins::may_load(&Operator::new(&project.data_dir, None)?, &plugin)?;
+pub fn reviewed(project: &Project, plugin: &Plugin) -> Result<Reviewed> {
     let mut order = work::order(project, plugin.component.clone(), Task::Check)?;
     let grants = Grants::load(project.grants())?;
-    let review = review(&plugin, &order, &grants)?;
+    let review = review(plugin, &order, &grants)?;
     order.permissions = review.effective();
     order.source = review.requested();
     order.grants = Some(grants.path().to_owned());

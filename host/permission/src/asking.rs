@@ -1,6 +1,6 @@
 //! Questions that people type.
 
-use tidegate_model::{Code, Fault, Permission, PipelineName, Result, StreamName, suggestion};
+use tidegate_model::{Code, Fault, Permission, PipelineName, Result, StreamName, list, suggestion};
 
 use crate::vocabulary::{Action, Resource};
 
@@ -62,15 +62,13 @@ impl Resource {
                 stream: StreamName::new(text).map_err(|_| wrong("a stream's name"))?,
             },
             Action::GrantAdd | Action::GrantRevoke => {
-                let wanted = "a capability of the pipeline's connector by its `id`";
                 let permission = bound.iter().find(|permission| permission.to_string() == text);
-                Self::Grant {
-                    pipeline: pipeline.clone(),
-                    digest: String::new(),
-                    permission: permission.cloned().ok_or_else(|| wrong(wanted))?,
-                    signed: false,
-                    days: None,
-                }
+                let permission = permission.cloned().ok_or_else(|| {
+                    let asked: Vec<String> = bound.iter().map(|one| format!("`{one}`")).collect();
+                    wrong(&format!("what the connector asks for: {}", list(&asked)))
+                })?;
+                let digest = String::new();
+                Self::Grant { pipeline: pipeline.clone(), digest, permission, signed: false, days: None }
             }
             Action::PublisherTrust => Self::Publisher(own()),
             Action::SecretRead | Action::SecretWrite | Action::SecretRemove => {

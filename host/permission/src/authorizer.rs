@@ -14,7 +14,7 @@ use crate::principal::{Identity, Principal};
 use crate::remedy::Help;
 use crate::revocation::Revocations;
 use crate::roles::Role;
-use crate::rules::{Granting, Policies, Rules, Ruling, Scope, policies_of, shipped};
+use crate::rules::{Granting, Policies, Rules, Ruling, Scope, joined, policies_of, shipped};
 use crate::vocabulary::{Action, Resource};
 
 /// Different allowed questions that are remembered between two writings of their counts.
@@ -68,8 +68,8 @@ impl Authorizer {
         roles: &[Role],
         run: Option<RunId>,
     ) -> Result<Self> {
-        let policies =
-            Policies::compile(&[shipped::always(), shipped::roles(), ceiling::source(ceiling.text())])?;
+        let sources = [shipped::always(), shipped::roles(), ceiling::source(ceiling.text())];
+        let policies = joined(sources.map(|source| Policies::known(&source)))?;
         let roles = roles.iter().map(|role| role.as_str().to_owned()).collect();
         let rules = Rules::new(policies, Scope { roles, ..Scope::default() });
         Ok(Self::new(rules, data_dir, run, None))
@@ -280,11 +280,11 @@ fn rules_of(order: &WorkOrder, permissions: &[Permission]) -> Result<Rules> {
         pipeline: &order.pipeline,
         permissions: permissions.iter().map(|permission| (permission, place(permission))).collect(),
     };
-    let policies = Policies::compile(&[
-        shipped::always(),
-        shipped::modules(),
-        ceiling::source(&order.ceiling),
-        policies_of(&granting),
+    let policies = joined([
+        Policies::known(&shipped::always()),
+        Policies::known(&shipped::modules()),
+        Policies::known(&ceiling::source(&order.ceiling)),
+        Policies::compile(&policies_of(&granting)).map(Arc::new),
     ])?;
     Ok(Rules::new(policies, Scope::of_order(order, permissions)))
 }

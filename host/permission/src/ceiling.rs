@@ -6,7 +6,7 @@ use tidegate_model::{CapabilityKind, CeilingText, Permission, PipelineName, Resu
 use crate::endpoint::Endpoint;
 use crate::location::Location;
 use crate::principal::Principal;
-use crate::rules::{Policies, Rules, Scope, Source, check, shipped};
+use crate::rules::{Policies, Rules, Scope, Source, check, joined, shipped};
 use crate::socket::Socket;
 use crate::vocabulary::{Action, Resource};
 
@@ -71,7 +71,8 @@ impl Ceiling {
 
     fn new(text: CeilingText) -> Result<Self> {
         let open = Source { file: "ceiling".to_owned(), text: OPEN.to_owned() };
-        let policies = Policies::compile(&[shipped::always(), source(&text), open])?;
+        let parts = [shipped::always(), source(&text), open].map(|source| Policies::known(&source));
+        let policies = joined(parts)?;
         Ok(Self { text, rules: Arc::new(Rules::new(policies, Scope::default())) })
     }
 

@@ -53,7 +53,7 @@ impl Explain {
     pub fn execute(&self, cx: &Context) -> Result<Reply> {
         let project = Project::open(&self.pipeline, cx.data_dir())?;
         let action = Action::named(&self.action)?;
-        let Reviewed { mut order, review, .. } = consent::reviewed(&project)?;
+        let Reviewed { mut order, review, .. } = consent::reviewed(&project, &consent::find(&project)?)?;
         // As in a run: what the pipeline writes is its own.
         order.task = super::run::task(&project, false);
         let resource =

@@ -165,7 +165,7 @@ fn add(cx: &Context, pipeline: &Path, part: &Part, yes: bool) -> Result<Reply> {
 /// `-`.
 fn diff(cx: &Context, pipeline: &Path) -> Result<Reply> {
     let project = Project::open(pipeline, cx.data_dir())?;
-    let Reviewed { order, review, grants } = consent::reviewed(&project)?;
+    let Reviewed { order, review, grants } = consent::reviewed(&project, &consent::find(&project)?)?;
     let paint = cx.terminal.paint();
     let component = &order.component;
     let mut text = format!(

@@ -12,7 +12,7 @@ use cedar_policy::{Authorizer as Engine, Context, Decision as Verdict, EntityUid
 use tidegate_model::Code;
 
 pub(crate) use granting::{Granting, policies_of};
-pub(crate) use policies::{Policies, Source, check, shipped};
+pub(crate) use policies::{Policies, Source, check, joined, shipped};
 pub(crate) use scope::Scope;
 
 use crate::principal::{Identity, Principal};

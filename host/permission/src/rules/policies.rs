@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use cedar_policy::{Effect, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use tidegate_model::{Code, Fault, Result};
 
+/// Texts that are kept compiled: those that come with the platform, and ceilings.
+const KNOWN_TEXTS: usize = 32;
+
 /// A text with policies, and where people find it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Source {
     pub(crate) file: String,
     pub(crate) text: String,
@@ -61,16 +64,8 @@ pub(crate) struct Policies {
 }
 
 impl Policies {
-    /// Compiles the texts. Says what is wrong with them, and where.
-    pub(crate) fn compile(sources: &[Source]) -> Result<Self> {
-        let mut all = Self::default();
-        for source in sources {
-            all.add(source)?;
-        }
-        Ok(all)
-    }
-
-    fn add(&mut self, source: &Source) -> Result<()> {
+    /// Compiles a text. Says what is wrong with it, and where.
+    pub(crate) fn compile(source: &Source) -> Result<Self> {
         let set = PolicySet::from_str(&source.text).map_err(|error| {
             let line = error.iter().next().and_then(|error| line_of_offset(source, error));
             bad(source, line, &error.to_string())
@@ -78,6 +73,7 @@ impl Policies {
         if set.templates().next().is_some() {
             return Err(bad(source, None, "it has a template, which nothing here fills"));
         }
+        let mut compiled = Self::default();
         for policy in set.policies() {
             let id = policy.annotation("id").unwrap_or_default().to_owned();
             if id.is_empty() {
@@ -86,7 +82,7 @@ impl Policies {
             }
             let line = line_of(&source.text, &id);
             let note = Note {
-                rank: self.notes.len(),
+                rank: 0,
                 why: policy.annotation("why").unwrap_or(&id).to_owned(),
                 ceiling: policy.annotation("code") == Some("ceiling"),
                 // What is made from `grants.yaml` says where it comes from.
@@ -97,13 +93,45 @@ impl Policies {
                 text: policy.to_string(),
                 id,
             };
-            let name = PolicyId::new(&note.id);
-            let renamed = policy.new_id(name.clone());
-            if self.set.add(renamed).is_err() {
-                return Err(bad(source, line, &format!("there are two policies `{}`", note.id)));
-            }
-            self.notes.insert(name, note);
+            compiled.add(policy, note).map_err(|why| bad(source, line, &why))?;
         }
+        Ok(compiled)
+    }
+
+    /// The same, for a text that is compiled many times in one process, and once is enough.
+    pub(crate) fn known(source: &Source) -> Result<Arc<Self>> {
+        static KNOWN: LazyLock<Mutex<HashMap<Source, Arc<Policies>>>> = LazyLock::new(Mutex::default);
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(policies) = known.get(source) {
+            return Ok(Arc::clone(policies));
+        }
+        let policies = Arc::new(Self::compile(source)?);
+        if known.len() >= KNOWN_TEXTS {
+            known.clear();
+        }
+        known.insert(source.clone(), Arc::clone(&policies));
+        Ok(policies)
+    }
+
+    /// All of them together. Of several that decide, the first is the one that is told.
+    fn joined<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Result<Self> {
+        let mut all = Self::default();
+        for part in parts {
+            for policy in part.set.policies() {
+                let Some(note) = part.notes.get(policy.id()) else { continue };
+                let (file, line) = note.place.rsplit_once(':').unwrap_or((&note.place, ""));
+                let source = Source { file: file.to_owned(), text: String::new() };
+                all.add(policy, note.clone()).map_err(|why| bad(&source, line.parse().ok(), &why))?;
+            }
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, policy: &Policy, note: Note) -> std::result::Result<(), String> {
+        let name = PolicyId::new(&note.id);
+        let twice = |_| format!("there are two policies `{}`", note.id);
+        self.set.add(policy.new_id(name.clone())).map_err(twice)?;
+        self.notes.insert(name, Note { rank: self.notes.len(), ..note });
         Ok(())
     }
 
@@ -120,6 +148,12 @@ impl Policies {
     }
 }
 
+/// Several texts as one set.
+pub(crate) fn joined<const N: usize>(parts: [Result<Arc<Policies>>; N]) -> Result<Policies> {
+    let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
+    Policies::joined(parts.iter().map(Arc::as_ref))
+}
+
 static SCHEMA: LazyLock<std::result::Result<Schema, String>> = LazyLock::new(|| {
     Schema::from_cedarschema_str(shipped::SCHEMA).map(|(schema, _)| schema).map_err(|error| error.to_string())
 });
@@ -127,7 +161,7 @@ static SCHEMA: LazyLock<std::result::Result<Schema, String>> = LazyLock::new(|| 
 /// Refuses a text that is not a ceiling: policies that do not fit the schema (a misspelt action would forbid
 /// nothing), and any that permit something.
 pub(crate) fn check(source: &Source, may_permit: bool) -> Result<Policies> {
-    let policies = Policies::compile(std::slice::from_ref(source))?;
+    let policies = Policies::compile(source)?;
     let schema = SCHEMA.as_ref().map_err(|why| Fault::internal(Code::Bug, format!("the schema: {why}")))?;
     let checked = Validator::new(schema.clone()).validate(policies.set(), ValidationMode::Strict);
     if let Some(error) = checked.validation_errors().next() {
@@ -199,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_decision_can_name_the_line_of_its_policy() {
-        let policies = Policies::compile(&[shipped::roles()]).unwrap();
+        let policies = Policies::compile(&shipped::roles()).unwrap();
         let note = policies.named("role.viewer").unwrap();
         let line: usize = note.place.strip_prefix("policies/roles.cedar:").unwrap().parse().unwrap();
         assert!(shipped::roles().text.lines().nth(line - 1).unwrap().contains("role.viewer"));

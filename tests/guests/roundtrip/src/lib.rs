@@ -7,15 +7,18 @@ mod call;
 pub mod generator;
 mod lie;
 mod mischief;
+mod search;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_sdk::Level;
 use tidegate_sdk::prelude::*;
 
 pub use call::Call;
 use generator::Shape;
 pub use lie::Lie;
 pub use mischief::{Mischief, Phase};
+pub use search::Wanted;
 
 /// The only stream's name.
 pub const STREAM: &str = "roundtrip";
@@ -49,6 +52,8 @@ pub struct Config {
     pub dump: bool,
     /// A refusal of a call is one of `check`.
     pub strict: bool,
+    /// What to look for in all of the memory, once the calls are made.
+    pub search: Vec<Wanted>,
 }
 
 impl Default for Config {
@@ -68,6 +73,7 @@ impl Default for Config {
             at_once: false,
             dump: false,
             strict: false,
+            search: Vec::new(),
         }
     }
 }
@@ -80,6 +86,9 @@ impl Extractor for Roundtrip {
 
     fn check(&self, cx: &Context<Config>) -> Result<()> {
         call::make(cx)?;
+        if !cx.config.search.is_empty() {
+            cx.log(Level::Info, format!("found {:?}", search::in_memory(&cx.config.search)));
+        }
         mischief::during(Phase::Check, &cx.config)
     }
 
