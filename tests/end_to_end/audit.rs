@@ -38,6 +38,19 @@ fn what_a_run_recorded_is_sealed_and_one_byte_of_it_matters() {
 }
 
 #[test]
+fn a_run_and_its_worker_are_of_one_trace() {
+    let mut project = Project::with_streams("cities: { mode: full }");
+    project.write("data/cities.csv", "id,name\n1,Bern\n");
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    project.variable("TRACEPARENT", &format!("00-{trace}-00f067aa0ba902b7-01"));
+    project.load();
+    let text = fs::read_to_string(project.path(".tidegate/audit.jsonl")).unwrap();
+    for line in text.lines() {
+        assert!(line.contains(&format!("\"trace\":\"{trace}\"")), "{line}");
+    }
+}
+
+#[test]
 fn a_denied_run_is_sealed_too_and_a_cut_is_seen() {
     let project = Project::with_streams("cities: { mode: full }");
     project.write("data/cities.csv", "id,name\n1,Bern\n");

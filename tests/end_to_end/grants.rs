@@ -1,5 +1,9 @@
 //! Nothing runs that nobody granted, and what is refused says how it would be allowed.
 
+use std::process::Child;
+
+use tidegate_sandbox_tests::ROUNDTRIP;
+
 use crate::harness::{Project, flights, rows_and_keys};
 
 fn project() -> Project {
@@ -60,27 +64,64 @@ fn the_audit_tells_who_asked_for_what() {
     assert!(denied.stdout.contains("DENY"), "{}", denied.stdout);
 }
 
-#[test]
-fn what_is_taken_back_ends_the_run_that_uses_it() {
+/// A load that goes on for a while, once it has begun to write.
+fn loading() -> (Project, Child) {
     let project = Project::with_streams("flights: { mode: full }");
     flights(&project, 1_500_000, 12);
     project.edit("  streams:", "  limits: { parallelism: 1 }\n  streams:");
     project.run(&["grant", "add", "p.yaml", "--yes"]).expect_code(0);
-    let mut running = project.start(&["run", "p.yaml"]);
+    let running = project.start(&["run", "p.yaml"]);
     let began = std::time::Instant::now();
     while !project.path("lake/flights").exists() {
         assert!(began.elapsed().as_secs() < 60, "the run never began to write");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    project.run(&["grant", "revoke", "p.yaml"]).expect_code(0);
+    (project, running)
+}
+
+/// What a run said that ends because something is not permitted.
+fn refused(project: &Project, mut running: Child) -> String {
     let ended = running.wait().unwrap();
     let said = std::fs::read_to_string(project.path("start.log")).unwrap();
     assert_eq!(ended.code(), Some(3), "{said}");
+    said
+}
+
+#[test]
+fn what_is_taken_back_ends_the_run_that_uses_it() {
+    let (project, running) = loading();
+    project.run(&["grant", "revoke", "p.yaml"]).expect_code(0);
+    let said = refused(&project, running);
     assert!(said.contains("TG0306") && said.contains("files ./data"), "{said}");
 
     // What was committed stays, and once it is granted again the rest follows.
     project.load();
     assert_eq!(rows_and_keys(&project.read("flights", "id")), (1_500_000, 1_500_000));
+}
+
+/// Nobody knows then what is still granted. A connector that only waits is ended too, whatever it is asked.
+#[test]
+fn grants_that_cannot_be_read_any_more_end_what_uses_them() {
+    for (command, during) in [("run", "read"), ("check", "check"), ("discover", "discover")] {
+        let project = Project::new();
+        project.write("roundtrip.wasm", std::fs::read(ROUNDTRIP).unwrap());
+        project.write(
+            "p.yaml",
+            format!(
+                "pipeline: p\nextract:\n  connector: ./roundtrip.wasm\n  config: {{ mischief: sleep, during: {during} }}\n  streams:\n    roundtrip: {{ mode: full }}\ningest: {{ sink: delta, location: ./lake }}\n"
+            ),
+        );
+        let running = project.start(&[command, "p.yaml"]);
+        let began = std::time::Instant::now();
+        let audit = || std::fs::read_to_string(project.path(".tidegate/audit.jsonl")).unwrap_or_default();
+        while !audit().contains("service:extraction") {
+            assert!(began.elapsed().as_secs() < 60, "{command} never began");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        project.write("grants.yaml", "grants: [");
+        let said = refused(&project, running);
+        assert!(said.contains("TG0306") && said.contains("cannot be read any more"), "{command}: {said}");
+    }
 }
 
 #[test]
@@ -141,4 +182,30 @@ fn a_rehearsal_needs_somebody_who_watches() {
     let project = project();
     let refused = project.run(&["run", "p.yaml", "--permissions", "audit"]).expect_code(2);
     assert!(refused.stderr.contains("TG0104") && refused.stderr.contains("terminal"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_column_that_was_not_granted_never_lands() {
+    let project = project();
+    project.write("data/cities.csv", "id,name\n1,Bern\nx,Basel\n3,Graz\n");
+    project.run(&["grant", "add", "p.yaml", "--yes", "--columns", "cities=id"]).expect_code(0);
+    let ran = project.run(&["run", "p.yaml", "--json"]).expect_code(0).json();
+    assert_eq!(ran["streams"]["cities"]["columns"], 1, "{ran:#}");
+    let denied = project.run(&["audit", "tail", "p.yaml", "--denied"]).expect_code(0).stdout;
+    assert!(denied.contains("column:cities.name"), "{denied}");
+    for (column, verdict) in [("cities.id", "allowed"), ("cities.name", "refused"), ("other.name", "allowed")]
+    {
+        let told = project.run(&["grant", "explain", "p.yaml", "column.read", column]).expect_code(0).stdout;
+        assert!(told.starts_with(verdict), "{column}: {told}");
+    }
+    // Something else that is missing is granted beside it, and widens nothing.
+    let grants = std::fs::read_to_string(project.path("grants.yaml")).unwrap();
+    project.write("grants.yaml", grants.replace("      - { kind: decode }\n", ""));
+    project.load();
+    let kept = std::fs::read_to_string(project.path("grants.yaml")).unwrap();
+    assert!(kept.contains("kind: decode") && kept.contains("cities: [id]"), "{kept}");
+
+    project.edit("{ mode: full }", "{ mode: incremental, cursor: name }");
+    let refused = project.run(&["run", "p.yaml"]).expect_code(3);
+    assert!(refused.stderr.contains("needs its column `name`"), "{}", refused.stderr);
 }

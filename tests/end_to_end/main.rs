@@ -21,3 +21,4 @@ mod plugins;
 mod scaffold;
 mod secrets;
 mod store;
+mod users;

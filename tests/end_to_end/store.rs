@@ -4,7 +4,7 @@ use crate::harness::Project;
 
 use tidegate_infrastructure::{DataDir, SledStore, Store, Table};
 
-const USERS: Table = Table::new("users");
+const NOTES: Table = Table::new("notes");
 
 #[test]
 fn a_backup_brings_back_what_was_there() {
@@ -14,18 +14,18 @@ fn a_backup_brings_back_what_was_there() {
     assert!(!project.path(".tidegate").exists(), "to look does not bring one into being");
     let data_dir = DataDir::open(project.path(".tidegate")).unwrap();
     let store = SledStore::open(&data_dir).unwrap();
-    store.put(USERS, b"ada", b"1").unwrap();
+    store.put(NOTES, b"ada", b"1").unwrap();
     drop(store);
 
     let backup = project.run(&["store", "backup", "b", "--json"]).expect_code(0).json();
     assert_eq!(backup["entries"], 1, "{backup:#}");
-    SledStore::open(&data_dir).unwrap().put(USERS, b"bob", b"2").unwrap();
+    SledStore::open(&data_dir).unwrap().put(NOTES, b"bob", b"2").unwrap();
     let checked = project.run(&["store", "check", "--json"]).expect_code(0).json();
-    assert_eq!(checked["tables"]["users"]["entries"], 2, "{checked:#}");
+    assert_eq!(checked["tables"]["notes"]["entries"], 2, "{checked:#}");
     project.run(&["store", "restore", "b"]).expect_code(2);
     let restored = project.run(&["store", "restore", "b", "--yes"]).expect_code(0);
     assert_eq!(restored.stdout, "1 entry restored from b.\n");
-    assert_eq!(SledStore::open(&data_dir).unwrap().get(USERS, b"bob"), Ok(None));
+    assert_eq!(SledStore::open(&data_dir).unwrap().get(NOTES, b"bob"), Ok(None));
 
     project.write("b", "not a backup");
     let refused = project.run(&["store", "restore", "b", "--yes"]).expect_code(1);

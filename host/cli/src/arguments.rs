@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use tidegate_model::{Code, Exit, Fault};
 
 use crate::command::{
-    audit, check, completions, discover, grant, new, plugin, run, secret, state, store, test,
+    audit, check, completions, discover, grant, new, plugin, run, secret, state, store, test, user,
 };
 use crate::terminal::Terminal;
 
@@ -34,7 +34,8 @@ pub struct Arguments {
     #[arg(long, global = true, display_order = 100)]
     pub json: bool,
 
-    /// Where plugins and the audit are kept [default: `.tidegate` beside the pipeline file]
+    /// Where plugins, secrets, users and the audit are kept [default: `.tidegate` beside the pipeline file, or here for
+    /// a command that has none]
     #[arg(long, global = true, display_order = 100, value_name = "DIR", env = "TIDEGATE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
 
@@ -53,6 +54,7 @@ pub enum Verb {
     Plugin(plugin::Plugin),
     Grant(grant::Grant),
     Secret(secret::Secret),
+    User(user::User),
     Audit(audit::Audit),
     Store(store::Store),
     /// Look for what is missing on this machine, and say what mends it

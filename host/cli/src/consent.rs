@@ -1,12 +1,14 @@
 //! Between a request and a run: what a connector asks for, who allows it, and where that is kept.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tidegate_infrastructure::{DataDir, clock};
 use tidegate_model::{
-    CapabilityKind, Code, Fault, Permission, Result, Task, WorkOrder, list, short_digest, tame,
+    CapabilityKind, Code, Fault, Permission, Result, StreamName, Task, WorkOrder, list, short_digest, tame,
 };
 use tidegate_permission::{
     Action, Authorizer, Ceiling, Choice, Grants, Lock, Locked, Principal, Requested, Resource, Review,
-    Standing,
+    Socket, Standing,
 };
 
 use crate::command::Context;
@@ -95,8 +97,30 @@ pub fn obtain(cx: &Context, project: &Project, consent: Consent, task: Task) -> 
     order.grants = Some(grants.path().to_owned());
     let granted = grants.limits(&order.pipeline, &order.component, clock::now());
     order.limits = order.limits.narrowed(&granted);
+    order.columns = columns(project, &order, &grants)?;
     lock.set(&order.pipeline, &order.component, &order.permissions)?;
     Ok(order)
+}
+
+/// The columns that streams are narrowed to. What the pipeline itself needs must be among them.
+fn columns(
+    project: &Project,
+    order: &WorkOrder,
+    grants: &Grants,
+) -> Result<BTreeMap<StreamName, BTreeSet<String>>> {
+    let columns = grants.columns(&order.pipeline, &order.component, clock::now());
+    for (name, spec) in &project.pipeline.extract.streams {
+        let Some(granted) = columns.get(name) else { continue };
+        let needed = spec.cursor.iter().chain(&spec.key);
+        if let Some(column) = needed.into_iter().find(|column| !granted.contains(*column)) {
+            let granted: Vec<String> = granted.iter().cloned().collect();
+            let why =
+                format!("stream `{name}` needs its column `{column}`, and granted are {}", list(&granted));
+            return Err(Fault::user(Code::NotGranted, why)
+                .help(format!("add `{column}` to the columns of `{name}` in {}", grants.path().display())));
+        }
+    }
+    Ok(columns)
 }
 
 /// The version before an update that asks for more, as long as it may do all that it needs: it goes on running
@@ -144,7 +168,7 @@ pub fn grant_only(
     let grant = review.grant_of(choice, &order.component)?;
     let granted = review.effective();
     let already = grant.allow.iter().all(|permission| granted.contains(permission));
-    if already && !choice.publisher && choice.expires.is_none() {
+    if already && !choice.publisher && choice.expires.is_none() && choice.columns.is_empty() {
         review.require(&grants)?;
         return Ok(None);
     }
@@ -175,6 +199,7 @@ pub fn reviewed(project: &Project, plugin: &Plugin) -> Result<Reviewed> {
     order.permissions = review.effective();
     order.source = review.requested();
     order.grants = Some(grants.path().to_owned());
+    order.columns = grants.columns(&order.pipeline, &order.component, clock::now());
     Ok(Reviewed { order, review, grants })
 }
 
@@ -252,11 +277,6 @@ fn put_on_record(order: &WorkOrder, review: &Review) -> Result<()> {
     Ok(())
 }
 
-fn socket(target: &str) -> Resource {
-    let (host, port) = target.rsplit_once(':').unwrap_or((target, ""));
-    Resource::Socket { host: host.to_owned(), port: port.parse().unwrap_or_default() }
-}
-
 fn first_question(line: &Requested) -> (Action, Resource) {
     let target = line.target.clone().unwrap_or_default();
     match line.kind {
@@ -264,7 +284,14 @@ fn first_question(line: &Requested) -> (Action, Resource) {
         CapabilityKind::Http => {
             (Action::HttpRequest, Resource::Endpoint { method: "GET".to_owned(), url: target })
         }
-        CapabilityKind::Tcp => (Action::TcpConnect, socket(&target)),
+        CapabilityKind::Tcp => match Socket::parse(&target) {
+            Some(socket) => {
+                let (host, port) = (socket.host().to_string(), socket.port());
+                (Action::TcpConnect, Resource::Socket { host, port })
+            }
+            // Asked about something else than the action goes with, the answer is no.
+            None => (Action::TcpConnect, Resource::Location(target)),
+        },
         CapabilityKind::Credential => match line.binding.clone() {
             Some(binding) => (Action::CredentialUse, Resource::Credential { binding, endpoint: target }),
             None => (Action::CredentialUse, Resource::Store),

@@ -23,7 +23,8 @@ pub struct SecretDesk(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    authorizer: Authorizer,
+    /// None for an order that binds nothing: then no question is one that it could answer.
+    authorizer: Option<Authorizer>,
     /// Slots whose credential is requested, granted and below the ceiling.
     bound: BTreeMap<String, SecretRef>,
     sources: Sources,
@@ -35,10 +36,12 @@ impl SecretDesk {
     pub fn of(order: &WorkOrder) -> Result<Self> {
         let data_dir = DataDir::open(&order.data_dir)?;
         let store = Arc::new(secrets::store(&data_dir)?);
-        Ok(Self::with(order, Authorizer::for_worker(order)?, store))
+        let binds = order.permissions.iter().any(|permission| permission.binding.is_some());
+        let authorizer = if binds { Some(Authorizer::for_worker(order)?) } else { None };
+        Ok(Self::with(order, authorizer, store))
     }
 
-    fn with(order: &WorkOrder, authorizer: Authorizer, store: Arc<dyn SecretKeeper>) -> Self {
+    fn with(order: &WorkOrder, authorizer: Option<Authorizer>, store: Arc<dyn SecretKeeper>) -> Self {
         let bindings = order.permissions.iter().filter_map(|permission| permission.binding.as_ref());
         let bound = bindings.map(|Binding { slot, secret, .. }| (slot.clone(), secret.clone())).collect();
         let sources = Sources::new(&order.base, store);
@@ -49,7 +52,11 @@ impl SecretDesk {
     /// a run. A fault names the place in the pipeline file.
     pub async fn look(&self, order: &WorkOrder) -> Result<()> {
         for slot in self.0.bound.keys() {
-            self.0.secret(slot).await.map_err(|fault| blame(order, slot, fault))?;
+            let (desk, name) = (self.clone(), slot.clone());
+            // What the store makes us wait for is not what Ctrl-C has to wait for.
+            let looked = spawn_blocking(move || Handle::current().block_on(desk.0.secret(&name)));
+            let looked = looked.await.unwrap_or_else(|_| Err(broken()));
+            looked.map_err(|fault| blame(order, slot, fault))?;
         }
         Ok(())
     }
@@ -86,7 +93,8 @@ impl Inner {
     /// Extraction asks in its own name, for what the order binds and nothing else.
     fn may(&self, action: Action, secret: &SecretRef) -> Result<()> {
         let extraction = Principal::service(Module::Extraction);
-        self.authorizer.decide(&extraction, action, &Resource::Secret(secret.clone()))
+        let authorizer = self.authorizer.as_ref().ok_or_else(broken)?;
+        authorizer.decide(&extraction, action, &Resource::Secret(secret.clone()))
     }
 
     fn bound(&self, slot: &str) -> Result<&SecretRef> {
@@ -119,8 +127,11 @@ impl Desk for SecretDesk {
 }
 
 fn bug() -> Zeroizing<Vec<u8>> {
-    let fault = Fault::internal(Code::Bug, "a question about secrets could not be answered");
-    Reply::Refused(fault).to_line().unwrap_or_default()
+    Reply::Refused(broken()).to_line().unwrap_or_default()
+}
+
+fn broken() -> Fault {
+    Fault::internal(Code::Bug, "a question about secrets could not be answered")
 }
 
 /// The fault, with the line that binds the slot.

@@ -19,6 +19,7 @@ mod scaffold;
 mod seal;
 mod secrets;
 mod terminal;
+mod trace;
 mod work;
 
 use std::ffi::OsStr;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Plugin(plugin) => logged(|| plugin.execute(&cx)),
         Verb::Grant(grant) => logged(|| grant.execute(&cx)),
         Verb::Secret(secret) => secret.execute(&cx),
+        Verb::User(user) => user.execute(&cx),
         Verb::Audit(audit) => audit.execute(&cx),
         Verb::Store(store) => logged(|| store.execute(&cx)),
         Verb::Doctor => command::doctor::execute(&cx),

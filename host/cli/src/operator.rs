@@ -1,31 +1,60 @@
 //! Whoever typed the command, as the authorizer knows them.
 
-use tidegate_infrastructure::{DataDir, clock};
-use tidegate_model::{Result, RunId};
+use tidegate_infrastructure::{DataDir, SledStore, clock};
+use tidegate_model::{Code, Result, RunId, list};
 use tidegate_permission::{
-    Action, Authorizer, Ceiling, Explanation, Grant, Grants, Principal, Resource, Role,
+    Action, Authorizer, Ceiling, Explanation, Grant, Grants, Principal, Resource, Role, Users,
 };
 
-use crate::seal;
+use crate::{seal, trace};
 
 /// Nothing is done for a person that this did not allow and record.
 #[derive(Debug)]
 pub struct Operator {
     user: Principal,
+    roles: Vec<Role>,
     authorizer: Authorizer,
 }
 
 impl Operator {
-    /// `run`: the run that the decisions belong to, if any.
+    /// `run`: the run that the decisions belong to, if any. Opens the store, if there is one, and closes it again.
     pub fn new(data_dir: &DataDir, run: Option<&RunId>) -> Result<Self> {
+        let user = Principal::operator();
+        let roles = roles(data_dir, &user)?;
+        Self::with(data_dir, user, &roles, run)
+    }
+
+    /// To put a backup in the place of a store which may be too damaged to say who its users are. Whoever can do
+    /// that can write to its folder, and could as well remove it.
+    pub fn who_restores(data_dir: &DataDir) -> Result<Self> {
+        let user = Principal::operator();
+        let roles = roles(data_dir, &user).unwrap_or_else(|_| vec![Role::Admin]);
+        Self::with(data_dir, user, &roles, None)
+    }
+
+    fn with(data_dir: &DataDir, user: Principal, roles: &[Role], run: Option<&RunId>) -> Result<Self> {
         seal::at_the_end(data_dir);
         let ceiling = Ceiling::of_this_machine()?;
-        let authorizer = Authorizer::for_operator(data_dir, &ceiling, &[Role::Admin], run.cloned())?;
-        Ok(Self { user: Principal::operator(), authorizer })
+        let authorizer = Authorizer::for_operator(data_dir, &ceiling, roles, run.cloned())?;
+        Ok(Self { user, roles: roles.to_vec(), authorizer: authorizer.in_trace(trace::id()) })
     }
 
     pub fn may(&self, action: Action, resource: &Resource) -> Result<()> {
-        self.authorizer.decide(&self.user, action, resource)
+        self.authorizer.decide(&self.user, action, resource).map_err(|fault| {
+            if fault.help.is_some() || fault.code != Code::NotGranted || self.roles.contains(&Role::Admin) {
+                return fault;
+            }
+            let roles: Vec<String> = self.roles.iter().map(Role::to_string).collect();
+            let are = if roles.is_empty() {
+                "was not added here".to_owned()
+            } else {
+                format!("is {}", list(&roles))
+            };
+            let name = self.user.user().unwrap_or_default();
+            fault.help(format!(
+                "{name} {are}; an admin can change that with `tidegate user set {name} --role ROLE`"
+            ))
+        })
     }
 
     /// Why this person may or may not do something; nothing is recorded.
@@ -65,4 +94,11 @@ impl Operator {
             self.may(action, &grant)
         })
     }
+}
+
+fn roles(data_dir: &DataDir, user: &Principal) -> Result<Vec<Role>> {
+    if !SledStore::is_there(data_dir) {
+        return Ok(vec![Role::Admin]);
+    }
+    Users::of(&SledStore::open(data_dir)?).roles_of(user.user().unwrap_or_default())
 }

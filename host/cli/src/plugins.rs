@@ -244,7 +244,10 @@ pub fn open_installed(shelf: &Shelf, record: &Installed) -> Result<Plugin> {
     }
     let inspection = Inspection::read(&bytes, found).map_err(|fault| refused(fault, &path))?;
     let origin = Origin::Installed(Box::new(record.clone()));
-    let publisher = record.publisher(&trust()?);
+    // Not what the record says of it: whoever can write there could say anything.
+    let vouched = Vouched::of(record.signature.as_deref(), &bytes, &inspection, &trust()?)
+        .map_err(|fault| refused(fault, &path))?;
+    let publisher = vouched.signer().map(|signer| signer.publisher.clone());
     let publisher = publisher.map(|Publisher { name, key_id }| PublisherRef { name, key: key_id });
     let component = ComponentRef { publisher, ..reference(&inspection, absolute(&path)?) };
     Ok(Plugin { component, inspection, origin })

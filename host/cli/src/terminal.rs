@@ -71,17 +71,27 @@ impl Terminal {
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
-    /// Something that must not be seen while it is typed. Where nobody can be asked it is the first line of
-    /// the standard input, so that a program can give it without showing it to others.
+    /// Something that must not be seen while it is typed. Where no terminal is the standard input it is that
+    /// input's first line, so that a program can give it without showing it to others.
     pub fn secret(self, question: &str) -> Result<Zeroizing<String>> {
         let unreadable =
             |error: io::Error| Fault::external(Code::Storage, format!("it cannot be read: {error}"));
-        if self.asks() {
+        // Whatever else is redirected: what is typed on a terminal would be shown.
+        if io::stdin().is_terminal() {
             return rpassword::prompt_password(question).map(Zeroizing::new).map_err(unreadable);
         }
         let mut line = Zeroizing::new(String::new());
         io::stdin().read_line(&mut line).map_err(unreadable)?;
         Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
+    }
+
+    /// Has somebody say yes; where nobody is there to ask, `--yes` must have been given.
+    pub fn confirm(self, question: &str) -> Result<()> {
+        if !self.asks() {
+            let fault = Fault::user(Code::BadUsage, "this needs a yes, and nobody is there to ask");
+            return Err(fault.help("add --yes"));
+        }
+        if self.ask(question)? { Ok(()) } else { Err(Fault::user(Code::Cancelled, "nothing was changed")) }
     }
 
     /// Gives the result; the exit status.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::desk::SecretDesk;
 use crate::project::{Project, absolute};
+use crate::trace;
 
 /// How a worker ended that did not fail.
 pub enum End {
@@ -66,6 +67,8 @@ fn order_for(
         ceiling: Ceiling::of_this_machine()?.text().clone(),
         on_behalf_of: Some(Principal::operator().to_string()),
         rehearsal: false,
+        trace: Some(trace::id().to_owned()),
+        columns: BTreeMap::new(),
         source: Vec::new(),
         limits: Limits::default(),
         base: absolute(Path::new("."))?,

@@ -51,17 +51,6 @@ pub fn read_if_exists(path: impl AsRef<Path>) -> Result<Option<String>> {
     }
 }
 
-/// Like [`read_if_exists`], for what only its owner may read: a file that others may read or write is refused.
-pub fn read_private_if_exists(path: impl AsRef<Path>) -> Result<Option<String>> {
-    let path = path.as_ref();
-    let text = read_if_exists(path)?;
-    if text.is_some() && owner_and_mode(path)?.1 & 0o077 != 0 {
-        let message = format!("`{}` is a secret, and others may read or write it", path.display());
-        return Err(Fault::user(Code::Storage, message).help(format!("chmod 600 {}", path.display())));
-    }
-    Ok(text)
-}
-
 /// Replaces a file's content, or creates the file. After a crash at any moment, of the machine too, it holds
 /// what it held before or all of this, never a part. Its folder must exist.
 pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8], access: Access) -> Result<()> {
@@ -231,12 +220,6 @@ mod tests {
         assert!(create_new(&path, b"one").unwrap());
         assert!(!create_new(&path, b"two").unwrap());
         assert_eq!((read_to_string(&path).unwrap().as_str(), mode(&path)), ("one", 0o600));
-        assert_eq!(read_private_if_exists(&path).unwrap().as_deref(), Some("one"));
-        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        assert_eq!(
-            read_private_if_exists(&path).unwrap_err().help.unwrap(),
-            format!("chmod 600 {}", path.display())
-        );
         assert_eq!(list(folder.path()).unwrap(), [path]);
     }
 

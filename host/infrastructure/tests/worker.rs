@@ -49,6 +49,8 @@ fn order(config: serde_json::Value) -> WorkOrder {
         ceiling: Default::default(),
         on_behalf_of: None,
         rehearsal: false,
+        trace: None,
+        columns: std::collections::BTreeMap::new(),
         source: Vec::new(),
         limits: Limits::default(),
         base: ".".into(),

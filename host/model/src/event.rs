@@ -54,6 +54,10 @@ pub enum WorkerEvent {
     /// In a rehearsal: the least that would have been enough.
     Used {
         permissions: Vec<Permission>,
+        /// More different things were used than are kept: it may be too little.
+        complete: bool,
+        /// What nobody could grant.
+        denials: u64,
     },
     /// The run goes on with the other streams, and what this one committed before stays.
     StreamFailed {

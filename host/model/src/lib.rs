@@ -36,5 +36,5 @@ pub use pipeline::{
 };
 pub use reject::Reject;
 pub use secret::{Placement, SecretRef};
-pub use text::{list, nearest, suggestion, tame};
+pub use text::{list, nearest, percent_decoded, suggestion, tame};
 pub use yaml::{Placed, from_yaml, place_of_key};

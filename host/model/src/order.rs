@@ -1,6 +1,6 @@
 //! What a worker is told to do. One JSON document on its standard input: it holds no secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,9 +35,15 @@ pub struct WorkOrder {
     /// The policies above all grants, as Cedar, and where they are from.
     #[serde(default)]
     pub ceiling: CeilingText,
+    /// Of these streams only these columns: what a grant narrows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<StreamName, BTreeSet<String>>,
     /// Who started the run.
     #[serde(default)]
     pub on_behalf_of: Option<String>,
+    /// The trace that the run belongs to, 32 hexadecimal digits.
+    #[serde(default)]
+    pub trace: Option<String>,
     /// Nothing that could be granted is denied; what is used is told at the end.
     #[serde(default)]
     pub rehearsal: bool,

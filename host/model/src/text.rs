@@ -23,6 +23,22 @@ pub fn tame(text: &str) -> String {
         .collect()
 }
 
+/// Percent-decoding, once. What is no code stays as it is.
+pub fn percent_decoded(mut text: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut decoded = Vec::with_capacity(text.len());
+    while let [first, ..] = text {
+        let code = match text {
+            [b'%', high, low, ..] => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        let (byte, length) = code.map_or((*first, 1), |(high, low)| (high << 4 | low, 3));
+        decoded.push(byte);
+        text = &text[length..];
+    }
+    decoded
+}
+
 /// `a, b and c`
 pub fn list(words: &[String]) -> String {
     match words {

@@ -2,6 +2,7 @@
 
 use tidegate_model::{Code, Fault, Permission, PipelineName, Result, StreamName, list, suggestion};
 
+use crate::socket::Socket;
 use crate::vocabulary::{Action, Resource};
 
 impl Action {
@@ -37,9 +38,8 @@ impl Resource {
                 Self::Address { endpoint: endpoint.to_owned(), ip }
             }
             Action::TcpConnect => {
-                let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("`HOST:PORT`"))?;
-                let port = port.parse().map_err(|_| wrong("`HOST:PORT`"))?;
-                Self::Socket { host: host.to_owned(), port }
+                let socket = Socket::parse(text).ok_or_else(|| wrong("`HOST:PORT`"))?;
+                Self::Socket { host: socket.host().to_string(), port: socket.port() }
             }
             Action::CredentialUse => {
                 let (slot, endpoint) = text.split_once(" at ").ok_or_else(|| wrong("`SLOT at ENDPOINT`"))?;
@@ -50,6 +50,12 @@ impl Resource {
                     Fault::user(Code::BadUsage, why).help(suggestion(slot, known))
                 })?;
                 Self::Credential { binding: binding.clone(), endpoint: endpoint.to_owned() }
+            }
+            Action::ColumnRead => {
+                let wanted = "`STREAM.COLUMN`";
+                let (stream, column) = text.rsplit_once('.').ok_or_else(|| wrong(wanted))?;
+                let stream = StreamName::new(stream).map_err(|_| wrong(wanted))?;
+                Self::Column { stream, column: column.to_owned() }
             }
             Action::DecodeUse => Self::Decoder,
             Action::PluginLoad | Action::PluginInstall | Action::PluginRemove | Action::PluginRevoke => {

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tidegate_infrastructure::DataDir;
-use tidegate_model::{Code, Fault, Permission, Result, RunId, WorkOrder};
+use tidegate_model::{Code, Fault, Permission, Result, RunId, StreamName, WorkOrder};
 
 use crate::audit::{Audit, Decision, Entry};
 use crate::ceiling::{self, Ceiling};
@@ -19,11 +19,9 @@ use crate::vocabulary::{Action, Resource};
 
 /// Different allowed questions that are remembered between two writings of their counts.
 const REMEMBERED: usize = 4096;
-/// Denials that are written one by one. A component that goes on asking is counted: it must not fill the
-/// disk.
-const DENIALS_WRITTEN: u64 = 10_000;
-/// Allowed questions of components that are written one by one, for the same reason.
-const ALLOWED_WRITTEN: u64 = 10_000;
+/// Answers of one kind to one action that are written one by one: a component that goes on asking is counted, as it
+/// must not fill the disk. Each action has its own, so that no flood of one hides another.
+const WRITTEN: u64 = 10_000;
 
 /// Why, in a line that stands for many.
 const MANY: &str = "the last of many more";
@@ -32,7 +30,7 @@ const MANY: &str = "the last of many more";
 ///
 /// An allowed question is written when it is first asked; how often it was asked again is written by
 /// [`Authorizer::flush`], or when this is dropped. A denial is written each time. After ten thousand lines of
-/// either for a component, the others are counted. An answer that cannot be written is "no".
+/// either for an action, the others are counted. An answer that cannot be written is "no".
 #[derive(Debug)]
 pub struct Authorizer {
     rules: RwLock<Arc<Rules>>,
@@ -40,6 +38,7 @@ pub struct Authorizer {
     help: Option<Help>,
     /// Who started the work.
     on_behalf_of: Option<String>,
+    trace: Option<String>,
     revocations: Revocations,
     memory: Mutex<Memory>,
 }
@@ -51,10 +50,39 @@ struct Memory {
     /// What components were allowed, once each.
     used: HashSet<(Action, Resource)>,
     /// First times that components asked something and were allowed.
-    news: u64,
-    last_news: Option<Question>,
-    denials: u64,
-    last_denial: Option<Question>,
+    news: HashMap<Action, Tally>,
+    denials: HashMap<Action, Tally>,
+}
+
+/// Answers of one kind to one action.
+#[derive(Debug, Default)]
+struct Tally {
+    count: u64,
+    /// Those that were not written, and the last of them.
+    unwritten: u64,
+    last: Option<Question>,
+}
+
+impl Tally {
+    /// Counts one more; false when it is to be written by itself.
+    fn takes(&mut self, question: &Question) -> bool {
+        self.count += 1;
+        let takes = self.count > WRITTEN;
+        if takes {
+            self.unwritten += 1;
+            self.last = Some(question.clone());
+        }
+        takes
+    }
+}
+
+/// What the least grant must cover.
+#[derive(Debug, Clone)]
+pub struct Used {
+    pub questions: Vec<(Action, Resource)>,
+    /// There were no more than are kept.
+    pub complete: bool,
+    pub denials: u64,
 }
 
 type Question = (Principal, Action, Resource);
@@ -83,7 +111,15 @@ impl Authorizer {
         let rules = rules_of(order, &order.permissions)?;
         let mut authorizer = Self::new(rules, &data_dir, Some(order.run.clone()), Some(Help::of(order)?));
         authorizer.on_behalf_of.clone_from(&order.on_behalf_of);
+        authorizer.trace.clone_from(&order.trace);
         Ok(authorizer)
+    }
+
+    /// Records what it answers as a part of that trace: 32 hexadecimal digits.
+    #[must_use]
+    pub fn in_trace(mut self, trace: &str) -> Self {
+        self.trace = Some(trace.to_owned());
+        self
     }
 
     fn new(rules: Rules, data_dir: &DataDir, run: Option<RunId>, help: Option<Help>) -> Self {
@@ -92,6 +128,7 @@ impl Authorizer {
             audit: Audit::at(data_dir.audit_path(), run),
             help,
             on_behalf_of: None,
+            trace: None,
             revocations: Revocations::of(data_dir),
             memory: Mutex::default(),
         }
@@ -157,6 +194,11 @@ impl Authorizer {
         is_component.then(|| self.rules().scope().granted(location)).flatten()
     }
 
+    /// Whether a grant narrows the columns of a stream: then each is a question, [`Action::ColumnRead`].
+    pub fn limits_columns(&self, stream: &StreamName) -> bool {
+        self.rules().scope().columns.contains(stream)
+    }
+
     /// From now on an order permits no more than this, as something was taken back. What was allowed before is
     /// asked anew.
     pub fn narrow(&self, order: &WorkOrder, permissions: &[Permission]) -> Result<()> {
@@ -167,10 +209,14 @@ impl Authorizer {
         Ok(())
     }
 
-    /// What components did and were allowed: what the least grant must cover.
-    pub fn used(&self) -> Vec<(Action, Resource)> {
+    /// What components did and were allowed, and how often something was denied.
+    pub fn used(&self) -> Used {
         let memory = self.memory();
-        memory.used.iter().cloned().collect()
+        Used {
+            questions: memory.used.iter().cloned().collect(),
+            complete: memory.used.len() < REMEMBERED,
+            denials: memory.denials.values().map(|tally| tally.count).sum(),
+        }
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -187,40 +233,42 @@ impl Authorizer {
             if memory.used.len() < REMEMBERED {
                 memory.used.insert((question.1, question.2.clone()));
             }
-            memory.news += 1;
-            if memory.news > ALLOWED_WRITTEN {
-                memory.last_news = Some(question);
+            if memory.news.entry(question.1).or_default().takes(&question) {
                 return Ok(());
             }
         }
         if memory.allowed.len() >= REMEMBERED {
             self.write_counts(&mut memory)?;
         }
-        let (who, action, resource) = &question;
-        self.audit.record(&Entry {
-            on_behalf_of: self.on_behalf_of.as_deref(),
-            policy: ruling.policy.as_deref(),
-            took: Some(took),
-            ..Entry::new(who, *action, resource, Decision::Allow, &ruling.why)
-        })?;
+        self.record(&question, ruling, took)?;
         memory.allowed.insert(question, 0);
         Ok(())
     }
 
     fn note_denial(&self, question: Question, ruling: &Ruling, took: Duration) -> Result<()> {
         let mut memory = self.memory();
-        memory.denials += 1;
-        if memory.denials > DENIALS_WRITTEN {
-            memory.last_denial = Some(question);
+        if memory.denials.entry(question.1).or_default().takes(&question) {
             return Ok(());
         }
-        let (who, action, resource) = &question;
-        self.audit.record(&Entry {
-            on_behalf_of: self.on_behalf_of.as_deref(),
-            policy: ruling.policy.as_deref(),
-            took: Some(took),
-            ..Entry::new(who, *action, resource, Decision::Deny, &ruling.why)
-        })
+        self.record(&question, ruling, took)
+    }
+
+    /// One answer.
+    fn record(&self, question: &Question, ruling: &Ruling, took: Duration) -> Result<()> {
+        let decision = if ruling.allowed { Decision::Allow } else { Decision::Deny };
+        let entry = self.entry(question, decision, &ruling.why);
+        self.audit.record(&Entry { policy: ruling.policy.as_deref(), took: Some(took), ..entry })
+    }
+
+    /// Several answers that are alike.
+    fn record_many(&self, question: &Question, decision: Decision, why: &str, count: u64) -> Result<()> {
+        self.audit.record(&Entry { count, ..self.entry(question, decision, why) })
+    }
+
+    fn entry<'a>(&'a self, question: &'a Question, decision: Decision, why: &'a str) -> Entry<'a> {
+        let (who, action, resource) = question;
+        let (on_behalf_of, trace) = (self.on_behalf_of.as_deref(), self.trace.as_deref());
+        Entry { on_behalf_of, trace, ..Entry::new(who, *action, resource, decision, why) }
     }
 
     /// Writes how often allowed questions were asked again.
@@ -230,22 +278,16 @@ impl Authorizer {
 
     /// Forgets what was allowed, so that the next time it is asked is a first time.
     fn write_counts(&self, memory: &mut Memory) -> Result<()> {
-        for ((who, action, resource), repeats) in memory.allowed.drain().filter(|(_, repeats)| *repeats > 0) {
-            let entry = Entry::new(&who, action, &resource, Decision::Allow, "asked again");
-            let on_behalf_of = self.on_behalf_of.as_deref();
-            self.audit.record(&Entry { count: repeats, on_behalf_of, ..entry })?;
+        for (question, repeats) in memory.allowed.drain().filter(|(_, repeats)| *repeats > 0) {
+            self.record_many(&question, Decision::Allow, "asked again", repeats)?;
         }
-        if let Some((who, action, resource)) = memory.last_news.take() {
-            let more = memory.news - ALLOWED_WRITTEN;
-            let entry = Entry::new(&who, action, &resource, Decision::Allow, MANY);
-            self.audit.record(&Entry { count: more, ..entry })?;
-            memory.news = ALLOWED_WRITTEN;
-        }
-        if let Some((who, action, resource)) = memory.last_denial.take() {
-            let more = memory.denials - DENIALS_WRITTEN;
-            let entry = Entry::new(&who, action, &resource, Decision::Deny, MANY);
-            self.audit.record(&Entry { count: more, ..entry })?;
-            memory.denials = DENIALS_WRITTEN;
+        let Memory { news, denials, .. } = memory;
+        for (tallies, decision) in [(news, Decision::Allow), (denials, Decision::Deny)] {
+            for tally in tallies.values_mut() {
+                if let Some(question) = tally.last.take() {
+                    self.record_many(&question, decision, MANY, std::mem::take(&mut tally.unwritten))?;
+                }
+            }
         }
         Ok(())
     }
@@ -267,8 +309,9 @@ impl Drop for Authorizer {
 /// The rules for the work of an order, as far as these of its permissions still hold.
 fn rules_of(order: &WorkOrder, permissions: &[Permission]) -> Result<Rules> {
     let grants = match &order.grants {
-        Some(path) => Grants::load(path)?,
-        None => Grants::none(),
+        // Only for where they stand, which nothing needs of nothing.
+        Some(path) if !permissions.is_empty() => Grants::load(path)?,
+        _ => Grants::none(),
     };
     let now = tidegate_infrastructure::clock::now();
     let place = |permission: &Permission| {
@@ -279,6 +322,7 @@ fn rules_of(order: &WorkOrder, permissions: &[Permission]) -> Result<Rules> {
         digest: &order.component.digest,
         pipeline: &order.pipeline,
         permissions: permissions.iter().map(|permission| (permission, place(permission))).collect(),
+        columns: &order.columns,
     };
     let policies = joined([
         Policies::known(&shipped::always()),

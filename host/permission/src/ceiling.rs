@@ -1,9 +1,11 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use tidegate_infrastructure::files;
+use chrono::TimeDelta;
+use tidegate_infrastructure::{clock, files};
 use tidegate_model::{CapabilityKind, CeilingText, Permission, PipelineName, Result};
 
 use crate::endpoint::Endpoint;
+use crate::grants::Grant;
 use crate::location::Location;
 use crate::principal::Principal;
 use crate::rules::{Policies, Rules, Scope, Source, check, joined, shipped};
@@ -14,6 +16,9 @@ use crate::vocabulary::{Action, Resource};
 const OF_THE_ORGANISATION: &str = "/etc/tidegate/ceiling.cedar";
 /// The ceiling of a machine whose organisation has none: `developer`, `strict` or a file's path.
 const VARIABLE: &str = "TIDEGATE_CEILING";
+
+/// How long a proposed grant lasts where the ceiling wants it to end.
+const PROPOSED_DAYS: i64 = 90;
 
 /// Permits what the ceiling does not forbid, so that the ceiling alone decides.
 const OPEN: &str = r#"@id("ceiling.open") permit (principal, action == Action::"grant.add", resource);"#;
@@ -36,8 +41,16 @@ pub struct Terms {
 
 impl Ceiling {
     /// The one that holds on this machine: `/etc/tidegate/ceiling.cedar` where there is one, else what
-    /// `TIDEGATE_CEILING` names, else a developer's.
+    /// `TIDEGATE_CEILING` names, else a developer's. Read once in a process.
     pub fn of_this_machine() -> Result<Self> {
+        static READ: OnceLock<Ceiling> = OnceLock::new();
+        match READ.get() {
+            Some(ceiling) => Ok(ceiling.clone()),
+            None => Self::read().map(|ceiling| READ.get_or_init(|| ceiling).clone()),
+        }
+    }
+
+    fn read() -> Result<Self> {
         if let Some(text) = files::read_if_exists(OF_THE_ORGANISATION)? {
             return Self::from_file(OF_THE_ORGANISATION, text);
         }
@@ -81,21 +94,25 @@ impl Ceiling {
         &self.text
     }
 
-    /// Why this cannot be granted; `None` when it can. What is not understood cannot.
-    pub(crate) fn refuses(&self, permission: &Permission, terms: Terms) -> Option<String> {
+    /// Why this cannot be granted for a pipeline; `None` when it can. What is not understood cannot.
+    pub(crate) fn refuses(
+        &self,
+        pipeline: &PipelineName,
+        permission: &Permission,
+        terms: Terms,
+    ) -> Option<String> {
         if let Some(why) = cannot_be_granted(permission) {
             return Some(why);
         }
         if let Some(url) = permission.binding.as_ref().and_then(|binding| binding.place.token_url()) {
             // The host sends there, which is no less a request than the component's own.
             let token = Permission::new(CapabilityKind::Http, Some(url.to_owned()));
-            if let Some(why) = self.refuses(&token, terms) {
+            if let Some(why) = self.refuses(pipeline, &token, terms) {
                 return Some(why);
             }
         }
-        let Ok(pipeline) = PipelineName::new("any") else { return Some("no pipeline".into()) };
         let grant = Resource::Grant {
-            pipeline,
+            pipeline: pipeline.clone(),
             digest: String::new(),
             permission: permission.clone(),
             signed: terms.signed,
@@ -103,6 +120,41 @@ impl Ceiling {
         };
         let ruling = self.rules.judge(&Principal::operator(), Action::GrantAdd, &grant);
         (!ruling.allowed).then_some(ruling.why)
+    }
+}
+
+impl Ceiling {
+    /// In how many days a grant of this must end; none: it need not. Why it cannot be granted at all.
+    pub(crate) fn term(
+        &self,
+        pipeline: &PipelineName,
+        permission: &Permission,
+        signed: bool,
+    ) -> Result<Option<i64>, String> {
+        match self.refuses(pipeline, permission, Terms { signed, days: None }) {
+            None => Ok(None),
+            Some(why) => {
+                match self.refuses(pipeline, permission, Terms { signed, days: Some(PROPOSED_DAYS) }) {
+                    None => Ok(Some(PROPOSED_DAYS)),
+                    Some(_) => Err(why),
+                }
+            }
+        }
+    }
+
+    /// The grant with the end that it must have, if it must have one.
+    #[must_use]
+    pub fn on_its_terms(&self, grant: Grant, signed: bool) -> Grant {
+        let days = grant
+            .allow
+            .iter()
+            .find_map(|permission| self.term(&grant.pipeline, permission, signed).ok().flatten());
+        match days {
+            Some(days) if grant.expires.is_none() => {
+                Grant { expires: Some(clock::now() + TimeDelta::days(days)), ..grant }
+            }
+            _ => grant,
+        }
     }
 }
 
@@ -127,7 +179,12 @@ pub(crate) fn cannot_be_granted(permission: &Permission) -> Option<String> {
         CapabilityKind::Http => Endpoint::parse(target).map(drop),
         CapabilityKind::Tcp => socket(),
         CapabilityKind::Credential if permission.binding.is_none() => Err("it names no slot and no secret"),
-        CapabilityKind::Credential if target.contains("://") => Endpoint::parse(target).map(drop),
+        CapabilityKind::Credential if target.contains("://") => match Endpoint::parse(target) {
+            Ok(url) if !url.is_private() => {
+                Err("a secret is not sent over plain http to another machine; use https")
+            }
+            url => url.map(drop),
+        },
         CapabilityKind::Credential => socket(),
     };
     let method = permission
@@ -146,6 +203,23 @@ mod tests {
     use tidegate_model::Binding;
 
     use super::*;
+
+    fn flights() -> PipelineName {
+        PipelineName::new("flights").unwrap()
+    }
+
+    #[test]
+    fn a_ceiling_can_know_the_pipeline() {
+        let text = r#"@id("a") @why("not for flights") forbid (principal, action == Action::"grant.add", resource)
+            when { resource.pipeline == "flights" };"#;
+        let ceiling = Ceiling::from_file("c.cedar", text.to_owned()).unwrap();
+        let permission = Permission::new(CapabilityKind::Decode, None);
+        let told =
+            |name: &str| ceiling.refuses(&PipelineName::new(name).unwrap(), &permission, Terms::default());
+        assert_eq!(told("flights").as_deref(), Some("not for flights"));
+        assert_eq!(told("airlines"), None);
+        assert!(ceiling.term(&flights(), &permission, true).is_err());
+    }
 
     #[test]
     fn what_can_be_granted() {
@@ -225,7 +299,11 @@ mod tests {
             let kind = CapabilityKind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap();
             let target = (!target.is_empty()).then(|| target.to_owned());
             let permission = Permission::new(kind, target);
-            assert_eq!(ceiling.refuses(&permission, terms).unwrap_or_default(), expected, "{permission}");
+            assert_eq!(
+                ceiling.refuses(&flights(), &permission, terms).unwrap_or_default(),
+                expected,
+                "{permission}"
+            );
         }
     }
 
@@ -264,7 +342,8 @@ mod tests {
             ("token", "`token` cannot be granted: it is not an absolute URL"),
         ] {
             let developer = Ceiling::developer().unwrap();
-            let told = developer.refuses(&permission(token_url), Terms::default()).unwrap_or_default();
+            let told =
+                developer.refuses(&flights(), &permission(token_url), Terms::default()).unwrap_or_default();
             assert_eq!(told, expected, "{token_url}");
         }
     }

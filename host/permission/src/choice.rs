@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use tidegate_model::{Code, ComponentRef, Fault, Permission, Result, suggestion};
+use tidegate_model::{Code, ComponentRef, Fault, Permission, Result, StreamName, suggestion};
 
 use crate::grants::Grant;
 use crate::narrowing;
@@ -16,6 +16,8 @@ pub struct Choice {
     pub targets: BTreeMap<String, String>,
     /// The methods of an `http` capability, by `id`.
     pub methods: BTreeMap<String, Vec<String>>,
+    /// Of these streams only these columns.
+    pub columns: BTreeMap<StreamName, BTreeSet<String>>,
     pub expires: Option<DateTime<Utc>>,
     /// To all compatible versions that the component's publisher signs.
     pub publisher: bool,
@@ -24,7 +26,10 @@ pub struct Choice {
 impl Choice {
     /// Less than all that is asked for.
     pub fn is_narrow(&self) -> bool {
-        !(self.only.is_empty() && self.targets.is_empty() && self.methods.is_empty())
+        !(self.only.is_empty()
+            && self.columns.is_empty()
+            && self.targets.is_empty()
+            && self.methods.is_empty())
     }
 }
 
@@ -39,11 +44,12 @@ impl Review {
                 return Err(Fault::user(Code::BadUsage, why).help(suggestion(id, ids)));
             }
         }
-        let mut grant = self.grant_to_add();
         let lines = self.requests.iter().map(|line| part(line, choice)).collect::<Result<Vec<_>>>()?;
-        grant.allow = lines.into_iter().flatten().collect();
-        grant.allow.sort();
-        grant.allow.dedup();
+        let mut allow: Vec<Permission> = lines.into_iter().flatten().collect();
+        allow.sort();
+        allow.dedup();
+        let mut grant = self.grant(allow);
+        grant.columns.extend(choice.columns.clone());
         grant.expires = choice.expires.or(grant.expires);
         if choice.publisher { grant.for_publisher(component) } else { Ok(grant) }
     }

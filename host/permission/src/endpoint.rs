@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use tidegate_model::percent_decoded;
 use url::{Host, Url};
 
 /// A web address, decided by its parts: the same text can be written in many ways.
@@ -64,6 +65,17 @@ impl Endpoint {
     pub(crate) fn is_localhost(&self) -> bool {
         self.0.host_str() == Some("localhost")
     }
+
+    /// Encrypted, or never leaves this machine.
+    pub(crate) fn is_private(&self) -> bool {
+        self.0.scheme() == "https" || self.is_localhost() || self.literal().is_some_and(|ip| ip.is_loopback())
+    }
+}
+
+/// Whether what is sent to a URL can be read on no way between here and there. Allows nothing, as
+/// [`is_below`].
+pub fn is_private(url: &str) -> bool {
+    Endpoint::parse(url).is_ok_and(|url| url.is_private())
 }
 
 /// Whether a URL is that of a target, or lies below it; what is no URL that can be granted is below nothing. It allows
@@ -77,27 +89,11 @@ pub fn is_below(target: &str, url: &str) -> bool {
 
 /// Whether a segment, once somebody decodes it, once or twice, has `..` as one of its parts.
 pub(crate) fn climbs(segment: &str) -> bool {
-    let once = decode(segment.as_bytes());
-    let twice = decode(&once);
+    let once = percent_decoded(segment.as_bytes());
+    let twice = percent_decoded(&once);
     [segment.as_bytes(), &once, &twice]
         .iter()
         .any(|text| text.split(|b| b"/\\".contains(b)).any(|part| part == b".."))
-}
-
-/// Percent-decoding, once. What is no code stays as it is.
-fn decode(mut text: &[u8]) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut decoded = Vec::with_capacity(text.len());
-    while let [first, ..] = text {
-        let code = match text {
-            [b'%', high, low, ..] => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        let (byte, length) = code.map_or((*first, 1), |(high, low)| (high << 4 | low, 3));
-        decoded.push(byte);
-        text = &text[length..];
-    }
-    decoded
 }
 
 #[cfg(test)]
@@ -107,6 +103,23 @@ mod tests {
     fn covers(granted: &str, asked: &str) -> bool {
         let granted = Endpoint::parse(granted).unwrap();
         Endpoint::parse(asked).is_ok_and(|asked| granted.covers(&asked))
+    }
+
+    #[test]
+    fn where_a_secret_can_be_sent_without_being_read_on_the_way() {
+        for (url, expected) in [
+            ("https://api.example.org", true),
+            ("http://localhost:8080", true),
+            ("http://127.0.0.2", true),
+            ("http://[::1]:1", true),
+            ("http://api.example.org", false),
+            ("http://10.0.0.1", false),
+            ("http://localhost.example.org", false),
+            ("http://127.0.0.1.example.org", false),
+            ("localhost", false),
+        ] {
+            assert_eq!(is_private(url), expected, "{url}");
+        }
     }
 
     #[test]

@@ -1,13 +1,15 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tidegate_infrastructure::files::{self, Access};
 use tidegate_model::{
-    Binding, Code, ComponentRef, Fault, Limits, Permission, PipelineName, Placed, Result, from_yaml,
-    short_digest,
+    Binding, Code, ComponentRef, Fault, Limits, Permission, PipelineName, Placed, Result, StreamName,
+    from_yaml, short_digest,
 };
 
 use crate::ceiling::Terms;
@@ -38,6 +40,9 @@ pub struct Grant {
     #[serde(default)]
     pub versions: Option<semver::VersionReq>,
     pub allow: Vec<Permission>,
+    /// Of these streams only these columns; of others all.
+    #[serde(default)]
+    pub columns: BTreeMap<StreamName, BTreeSet<String>>,
     /// Narrower than those of the pipeline file.
     #[serde(default)]
     pub limits: Limits,
@@ -62,6 +67,7 @@ impl Grant {
             publisher: None,
             versions: None,
             allow,
+            columns: BTreeMap::new(),
             limits: Limits::default(),
             expires: None,
             granted_by: None,
@@ -133,6 +139,7 @@ impl Grant {
         for permission in &self.allow {
             text.push_str(&permission_line(permission));
         }
+        text.push_str(&columns_lines(&self.columns));
         text.push_str(&limits_line(&self.limits));
         let mut line = |key: &str, value: Option<&str>| {
             if let Some(value) = value {
@@ -159,6 +166,10 @@ impl Grant {
         holds && self.pipeline == *pipeline
     }
 
+    fn is_meant(&self, pipeline: &PipelineName, connector: &str) -> bool {
+        self.pipeline == *pipeline && (self.name() == connector || self.connector == connector)
+    }
+
     fn is_over(&self, now: DateTime<Utc>) -> bool {
         self.expires.is_some_and(|at| at <= now)
     }
@@ -175,6 +186,16 @@ pub struct Allowance {
     /// Where it is granted: `grants.yaml:12`.
     pub place: String,
     pub terms: Terms,
+}
+
+fn columns_lines(columns: &BTreeMap<StreamName, BTreeSet<String>>) -> String {
+    let mut text = String::new();
+    for (stream, columns) in columns {
+        let columns: Vec<_> = columns.iter().map(|column| scalar(column)).collect();
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, "      {}: [{}]", scalar(stream.as_str()), columns.join(", "));
+    }
+    if text.is_empty() { text } else { format!("    columns:\n{text}") }
 }
 
 fn limits_line(limits: &Limits) -> String {
@@ -209,6 +230,8 @@ pub struct Grants {
     path: PathBuf,
     text: String,
     list: Vec<Grant>,
+    /// The line of each permission of each grant, found when it is first asked for.
+    lines: OnceLock<Vec<Vec<u64>>>,
 }
 
 #[derive(Deserialize)]
@@ -237,12 +260,12 @@ impl Grants {
         let path = path.as_ref();
         let text = files::read_if_exists(path)?.unwrap_or_default();
         let list = parse(&path.display().to_string(), &text)?;
-        Ok(Self { path: path.to_owned(), text, list })
+        Ok(Self { path: path.to_owned(), text, list, lines: OnceLock::new() })
     }
 
     /// Nothing granted, and no file to grant it in.
     pub fn none() -> Self {
-        Self { path: PathBuf::new(), text: String::new(), list: Vec::new() }
+        Self { path: PathBuf::new(), text: String::new(), list: Vec::new(), lines: OnceLock::new() }
     }
 
     pub fn list(&self) -> &[Grant] {
@@ -279,10 +302,54 @@ impl Grants {
         found
     }
 
+    /// The terms on which a component has what it has now, as a grant of nothing: of several grants the earliest
+    /// end, the narrowest limits, and the columns that all of them allow.
+    pub(crate) fn held(
+        &self,
+        pipeline: &PipelineName,
+        component: &ComponentRef,
+        now: DateTime<Utc>,
+    ) -> Option<Grant> {
+        let mut holding = self.holding(pipeline, component, now).peekable();
+        holding.peek()?;
+        Some(Grant {
+            expires: holding.filter_map(|grant| grant.expires).min(),
+            limits: self.limits(pipeline, component, now),
+            columns: self.columns(pipeline, component, now),
+            ..Grant::new(pipeline, component, Vec::new())
+        })
+    }
+
+    fn holding<'a>(
+        &'a self,
+        pipeline: &'a PipelineName,
+        component: &'a ComponentRef,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = &'a Grant> {
+        self.list.iter().filter(move |grant| grant.is_for(pipeline, component) && !grant.is_over(now))
+    }
+
+    /// The columns that the grants of a component narrow streams to: those that all of them list that list the
+    /// stream at all.
+    pub fn columns(
+        &self,
+        pipeline: &PipelineName,
+        component: &ComponentRef,
+        now: DateTime<Utc>,
+    ) -> BTreeMap<StreamName, BTreeSet<String>> {
+        let mut narrowed: BTreeMap<StreamName, BTreeSet<String>> = BTreeMap::new();
+        for (stream, columns) in self.holding(pipeline, component, now).flat_map(|grant| &grant.columns) {
+            narrowed
+                .entry(stream.clone())
+                .and_modify(|known| known.retain(|column| columns.contains(column)))
+                .or_insert_with(|| columns.clone());
+        }
+        narrowed
+    }
+
     /// The limits that the grants of a component set, the narrowest of each.
     pub fn limits(&self, pipeline: &PipelineName, component: &ComponentRef, now: DateTime<Utc>) -> Limits {
-        let holds = |grant: &&Grant| grant.is_for(pipeline, component) && !grant.is_over(now);
-        let limits = || self.list.iter().filter(holds).map(|grant| &grant.limits);
+        let limits = || self.holding(pipeline, component, now).map(|grant| &grant.limits);
         Limits {
             memory: limits().filter_map(|limits| limits.memory).min(),
             parallelism: limits().filter_map(|limits| limits.parallelism).min(),
@@ -292,9 +359,12 @@ impl Grants {
     /// `grants.yaml:12`.
     fn place(&self, grant: usize, permission: usize) -> String {
         let file = self.path.file_name().map_or_else(|| "grants".into(), |name| name.to_string_lossy());
-        let line = from_yaml::<Lines>("", &self.text)
-            .ok()
-            .and_then(|lines| Some(lines.grants?.get(grant)?.allow.get(permission)?.line));
+        let lines = self.lines.get_or_init(|| {
+            let read = from_yaml::<Lines>("", &self.text).ok().and_then(|lines| lines.grants);
+            let of = |grant: Allowed| grant.allow.iter().map(|placed| placed.line).collect();
+            read.unwrap_or_default().into_iter().map(of).collect()
+        });
+        let line = lines.get(grant).and_then(|lines| lines.get(permission));
         match line {
             Some(line) => format!("{file}:{line}"),
             None => file.into_owned(),
@@ -317,23 +387,33 @@ impl Grants {
     }
 
     /// Adds a grant in the place of others for the same pipeline and connector (an older build's grant is of
-    /// no use), and writes the file.
+    /// no use), and writes the file. One by digest and one for a publisher stand beside each other.
     pub fn add(&mut self, grant: Grant) -> Result<()> {
         let mut list = self.list.clone();
-        list.retain(|old| old.pipeline != grant.pipeline || old.name() != grant.name());
+        let replaced = |old: &Grant| {
+            (&old.pipeline, old.name(), &old.publisher) == (&grant.pipeline, grant.name(), &grant.publisher)
+        };
+        list.retain(|old| !replaced(old));
         let appends = list.len() == self.list.len() && !list.is_empty();
         list.push(grant);
         let appended = appends.then(|| self.with_entry(&list)).flatten();
         self.write(appended.unwrap_or_else(|| render(&list)), list)
     }
 
+    /// The grants that are meant by a pipeline and a connector (a name, or name and version).
+    pub fn meant<'a>(
+        &'a self,
+        pipeline: &'a PipelineName,
+        connector: &'a str,
+    ) -> impl Iterator<Item = &'a Grant> {
+        self.list.iter().filter(move |grant| grant.is_meant(pipeline, connector))
+    }
+
     /// Takes back what is granted to a connector (a name, or name and version) for a pipeline, and writes the
     /// file. Gives back what was revoked.
     pub fn revoke(&mut self, pipeline: &PipelineName, connector: &str) -> Result<Vec<Grant>> {
-        let is_meant = |grant: &Grant| {
-            grant.pipeline == *pipeline && (grant.name() == connector || grant.connector == connector)
-        };
-        let (revoked, kept): (Vec<_>, Vec<_>) = self.list.iter().cloned().partition(is_meant);
+        let (revoked, kept): (Vec<_>, Vec<_>) =
+            self.list.iter().cloned().partition(|grant| grant.is_meant(pipeline, connector));
         if !revoked.is_empty() {
             self.write(render(&kept), kept)?;
         }
@@ -351,6 +431,7 @@ impl Grants {
         files::write_atomic(&self.path, text.as_bytes(), Access::Usual)?;
         self.text = text;
         self.list = list;
+        self.lines = OnceLock::new();
         Ok(())
     }
 }

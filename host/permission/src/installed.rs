@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tidegate_model::{Capability, Manifest, World};
+use tidegate_model::{Capability, World};
 
 use crate::publisher::{PublicKey, Publisher, Trust, Trusted};
 
@@ -68,22 +68,6 @@ impl Installed {
         let signer = self.signed_by.as_ref()?;
         trust.by_key(&signer.key).map(Trusted::publisher)
     }
-
-    /// What it requests, in the form in which it says so itself. Words that the record does not keep are
-    /// empty.
-    pub fn request(&self) -> Manifest {
-        Manifest {
-            contract: self.contract.clone(),
-            name: self.name.clone(),
-            version: self.version.clone(),
-            world: self.world,
-            title: String::new(),
-            description: String::new(),
-            publisher: String::new(),
-            license: String::new(),
-            capabilities: self.capabilities.clone(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -122,6 +106,5 @@ mod tests {
         assert_eq!(record.publisher(&trust), Some(publisher));
         trust.remove(&key).unwrap();
         assert_eq!(record.publisher(&trust), None);
-        assert_eq!(record.request().name, "pages");
     }
 }

@@ -4,7 +4,7 @@
 //! and leaves a record in the audit. Around it: who can ask ([`Principal`]), what can be asked ([`Action`],
 //! [`Resource`]), what a component requests and people granted ([`Review`], [`Grants`], [`Lock`]), and what
 //! nobody can grant ([`Ceiling`]). And the secrets that decisions are about ([`Sources`]), and whose components
-//! these are ([`Installed`], [`Publisher`], [`Trust`], [`Revocations`]).
+//! these are ([`Installed`], [`Publisher`], [`Trust`], [`Revocations`]), and who people are ([`Users`]).
 //!
 //! Never: it does not replace an organisation's identity (it believes the operating system about who runs a
 //! command), and it does nothing itself of what it decides about.
@@ -34,16 +34,17 @@ mod roles;
 mod rules;
 mod secret;
 mod socket;
+mod users;
 mod vocabulary;
 mod yaml;
 
 pub use address::Address;
 pub use audit::{Audit, AuditRecord, Decision, Verified};
-pub use authorizer::Authorizer;
+pub use authorizer::{Authorizer, Used};
 pub use ceiling::{Ceiling, Terms};
 pub use choice::Choice;
 pub use difference::{Change, What, request_difference};
-pub use endpoint::is_below;
+pub use endpoint::{is_below, is_private};
 pub use explanation::Explanation;
 pub use grants::{Allowance, Grant, Grants};
 pub use installed::{Installed, Signer, State};
@@ -60,4 +61,6 @@ pub use secret::{
     EncryptedStore, Environment, Held, KeyFile, Listed, NoVault, OpenStore, Question, Reply, Revision,
     Secret, SecretFiles, SecretKeeper, SecretSource, Sources, Vault,
 };
+pub use socket::Socket;
+pub use users::{User, Users};
 pub use vocabulary::{Action, Resource};

@@ -54,6 +54,14 @@ impl Principal {
         }))
     }
 
+    /// The name of a person.
+    pub fn user(&self) -> Option<&str> {
+        match self.identity() {
+            Identity::User(name) => Some(name),
+            Identity::Service(_) | Identity::Plugin { .. } => None,
+        }
+    }
+
     pub(crate) fn identity(&self) -> &Identity {
         &self.0
     }

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use tidegate_model::{Code, Fault};
 
 pub use key::PublicKey;
+pub(crate) use key::identifier;
 pub use secret_key::SecretKey;
+pub(crate) use signature::signature_box;
 pub use signature::{Endorsement, Signature};
 pub use trust::{Trust, Trusted};
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tidegate_model::{CapabilityKind, Permission, Result, WorkOrder};
 
-use crate::ceiling::{Ceiling, Terms};
+use crate::ceiling::Ceiling;
 use crate::grants::Grant;
 use crate::principal::Principal;
 use crate::vocabulary::{Action, Resource};
@@ -17,7 +17,7 @@ pub(crate) struct Help {
     /// The grant without its permissions.
     grant: Grant,
     ceiling: Ceiling,
-    terms: Terms,
+    signed: bool,
 }
 
 impl Help {
@@ -28,7 +28,7 @@ impl Help {
             granted: order.permissions.clone(),
             grant: Grant::new(&order.pipeline, &order.component, Vec::new()),
             ceiling,
-            terms: Terms { signed: order.component.publisher.is_some(), days: Some(1) },
+            signed: order.component.publisher.is_some(),
         })
     }
 
@@ -38,12 +38,10 @@ impl Help {
             return None;
         }
         let wanted = permission_for(action, resource)?;
-        if self.ceiling.refuses(&wanted, self.terms).is_some() {
-            return None;
-        }
+        self.ceiling.term(&self.grant.pipeline, &wanted, self.signed).ok()?;
         let mut allow = self.granted.clone();
         allow.push(wanted);
-        Some(Grant { allow, ..self.grant.clone() })
+        Some(self.ceiling.on_its_terms(Grant { allow, ..self.grant.clone() }, self.signed))
     }
 }
 

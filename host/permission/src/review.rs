@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use tidegate_infrastructure::clock;
@@ -9,12 +8,9 @@ use tidegate_model::{
     SecretRef, list, short_digest, tame,
 };
 
-use crate::ceiling::{Ceiling, Terms};
+use crate::ceiling::Ceiling;
 use crate::grants::{Allowance, Grant, Grants};
 use crate::risk::Risk;
-
-/// How long a proposed grant lasts where the ceiling wants it to end.
-const PROPOSED_DAYS: i64 = 90;
 
 /// What a component asks for in a pipeline, beside what it was granted and what it can be granted.
 #[derive(Debug, Clone, Serialize)]
@@ -23,8 +19,11 @@ pub struct Review {
     /// The digest this connector had when it was granted something for this pipeline, if it has another one
     /// now.
     pub changed_from: Option<String>,
-    /// When what is proposed would end, where the ceiling wants an end.
-    pub expires: Option<DateTime<Utc>>,
+    #[serde(skip)]
+    ceiling: Ceiling,
+    /// The terms of what is granted to it already.
+    #[serde(skip)]
+    held: Option<Grant>,
     #[serde(skip)]
     pipeline: PipelineName,
     #[serde(skip)]
@@ -76,17 +75,6 @@ impl Review {
     ) -> Result<Self> {
         let now = clock::now();
         let signed = component.publisher.is_some();
-        // Where a grant must end, what is proposed ends in a quarter.
-        let endless = Terms { signed, days: None };
-        let ending = Terms { signed, days: Some(PROPOSED_DAYS) };
-        let must_end = manifest.capabilities.iter().any(|capability| {
-            let permission = capability.resolve(config, secrets).ok().flatten();
-            permission.is_some_and(|permission| {
-                ceiling.refuses(&permission, endless).is_some()
-                    && ceiling.refuses(&permission, ending).is_none()
-            })
-        });
-        let proposal = if must_end { ending } else { endless };
         let requests = manifest.capabilities.iter().map(|capability| {
             let permission = capability.resolve(config, secrets)?;
             let allowed = match &permission {
@@ -95,14 +83,14 @@ impl Review {
             };
             let (allowed, beaten): (Vec<_>, Vec<_>) = allowed
                 .into_iter()
-                .partition(|allowed| ceiling.refuses(&allowed.permission, allowed.terms).is_none());
+                .partition(|allowed| ceiling.refuses(pipeline, &allowed.permission, allowed.terms).is_none());
             let standing = match &permission {
                 None => Standing::NotAsked,
                 Some(_) if !allowed.is_empty() => Standing::Granted,
                 Some(permission) => {
-                    let refused = ceiling.refuses(permission, proposal).or_else(|| {
+                    let refused = ceiling.term(pipeline, permission, signed).err().or_else(|| {
                         let beaten = beaten.first()?;
-                        ceiling.refuses(&beaten.permission, beaten.terms)
+                        ceiling.refuses(pipeline, &beaten.permission, beaten.terms)
                     });
                     refused.map_or(Standing::Missing, Standing::AboveCeiling)
                 }
@@ -122,7 +110,8 @@ impl Review {
         Ok(Self {
             requests: requests.collect::<Result<_>>()?,
             changed_from: grants.changed_from(pipeline, component).map(str::to_owned),
-            expires: must_end.then(|| now + TimeDelta::days(PROPOSED_DAYS)),
+            ceiling: ceiling.clone(),
+            held: grants.held(pipeline, component, now),
             pipeline: pipeline.clone(),
             component: component.clone(),
         })
@@ -132,12 +121,6 @@ impl Review {
     pub fn effective(&self) -> Vec<Permission> {
         let allowed = self.requests.iter().flat_map(|line| &line.allowed);
         sorted(allowed.map(|allowed| allowed.permission.clone()).collect())
-    }
-
-    /// Where each of them is granted.
-    pub fn place_of(&self, permission: &Permission) -> Option<&str> {
-        let mut allowed = self.requests.iter().flat_map(|line| &line.allowed);
-        allowed.find(|allowed| allowed.permission == *permission).map(|allowed| allowed.place.as_str())
     }
 
     /// All that it asks for with this configuration, granted or not.
@@ -153,17 +136,25 @@ impl Review {
         self.requests.iter().filter(lacks).collect()
     }
 
-    /// What it asks for and could be granted, required or not.
-    pub fn missing(&self) -> Vec<&Requested> {
-        self.requests.iter().filter(|line| line.standing == Standing::Missing).collect()
+    /// The grant that satisfies what of the request can be granted: what is missing, beside what is granted.
+    pub fn grant_to_add(&self) -> Grant {
+        let allow = self.requests.iter().flat_map(|line| match line.standing {
+            Standing::Granted => line.allowed.iter().map(|allowed| allowed.permission.clone()).collect(),
+            Standing::Missing => vec![line.permission()],
+            Standing::AboveCeiling(_) | Standing::NotAsked => Vec::new(),
+        });
+        self.grant(sorted(allow.collect()))
     }
 
-    /// The grant that satisfies all of the request that can be granted.
-    pub fn grant_to_add(&self) -> Grant {
-        let can_be_granted =
-            |line: &&Requested| matches!(line.standing, Standing::Granted | Standing::Missing);
-        let allow = permissions(self.requests.iter().filter(can_be_granted));
-        Grant { expires: self.expires, ..Grant::new(&self.pipeline, &self.component, allow) }
+    /// A grant of these by digest, on the terms of what the component has already: what was narrowed stays so.
+    pub(crate) fn grant(&self, allow: Vec<Permission>) -> Grant {
+        match &self.held {
+            Some(held) => Grant { allow, ..held.clone() },
+            None => {
+                let grant = Grant::new(&self.pipeline, &self.component, allow);
+                self.ceiling.on_its_terms(grant, self.component.publisher.is_some())
+            }
+        }
     }
 
     /// The effective permissions if everything required is granted. Otherwise what is missing, and as help

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -79,12 +79,6 @@ impl Revocations {
         Ok(Some(serde_json::from_str(&text).unwrap_or_else(|_| unreadable())))
     }
 
-    /// All of them, by digest.
-    pub fn list(&self) -> Result<Vec<Revocation>> {
-        let digests = files::list(&self.folder)?.into_iter().filter_map(|path| digest_of(&path));
-        digests.filter_map(|digest| self.find(&digest).transpose()).collect()
-    }
-
     /// Revokes. What was revoked before stays as it was.
     pub fn add(&self, revocation: &Revocation) -> Result<()> {
         let path = self.path(&revocation.digest)?;
@@ -110,12 +104,6 @@ fn hexadecimal(digest: &str) -> Result<&str> {
         })
 }
 
-fn digest_of(path: &Path) -> Option<String> {
-    let digits = path.file_name()?.to_str()?.strip_suffix(".json")?;
-    let digest = format!("sha256:{digits}");
-    hexadecimal(&digest).is_ok().then_some(digest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +115,7 @@ mod tests {
         let data_dir = DataDir::open(folder.path()).unwrap();
         let revocations = Revocations::of(&data_dir);
         let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
-        assert_eq!(revocations.list().unwrap(), []);
+        assert_eq!(revocations.find(&digest("a")).unwrap(), None);
         let by = Principal::operator();
         let told = |digit: &str, reason: &str| {
             let reason = Some(reason.to_owned());
@@ -143,11 +131,11 @@ mod tests {
         let garbage = revocations.path(&digest("c")).unwrap();
         files::write_atomic(garbage, b"", Access::Owner).unwrap();
         assert!(revocations.find(&digest("c")).unwrap().is_some());
-        assert_eq!(revocations.list().unwrap().len(), 2);
         for bad in ["", "sha256:12", &digest("/"), &digest("A"), &"a".repeat(71)] {
             assert_eq!(revocations.find(bad).unwrap_err().code, Code::BadUsage, "{bad}");
         }
     }
+
     #[test]
     fn a_revocation_is_above_every_rule_from_the_moment_it_is_made() {
         let folder = tempfile::tempdir().unwrap();

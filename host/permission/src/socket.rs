@@ -1,17 +1,18 @@
+use std::fmt;
 use std::net::IpAddr;
 
 use url::Host;
 
 /// `HOST:PORT`: a name as the URL standard reads it, or an address in any of its notations.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Socket {
+pub struct Socket {
     host: Host<String>,
     port: u16,
 }
 
 impl Socket {
     /// `None` when it is not one, or the port is 0.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let port = port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse().ok()).flatten()?;
         Self::of(host, port)
@@ -26,6 +27,15 @@ impl Socket {
         Self::of(host, port).as_ref() == Some(self)
     }
 
+    /// As the URL standard reads it: in lower case, and an address in any notation is an address.
+    pub fn host(&self) -> &Host<String> {
+        &self.host
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The address, where the host is written as one.
     pub(crate) fn literal(&self) -> Option<IpAddr> {
         match self.host {
@@ -37,6 +47,12 @@ impl Socket {
 
     pub(crate) fn is_localhost(&self) -> bool {
         self.host == Host::Domain("localhost".to_owned())
+    }
+}
+
+impl fmt::Display for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
     }
 }
 

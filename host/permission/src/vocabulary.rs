@@ -55,6 +55,8 @@ actions! {
     TcpDial = "tcp.dial" on Address by component;
     /// Have the host use a secret at an endpoint ([`Resource::Credential`]).
     CredentialUse = "credential.use" on Credential by component;
+    /// Pass on a column of a stream whose columns a grant narrows ([`Resource::Column`]).
+    ColumnRead = "column.read" on Column by component;
     /// Use the host's decoders ([`Resource::Decoder`]).
     DecodeUse = "decode.use" on Decoder by component;
     /// Run a component's code ([`Resource::Plugin`]).
@@ -107,6 +109,8 @@ actions! {
 
 /// Bytes of one text in the audit.
 const MAX_TEXT: usize = 4 << 10;
+/// Methods that one line of the audit names.
+const MAX_METHODS: usize = 32;
 
 /// What an action is done to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -133,6 +137,11 @@ pub enum Resource {
     Credential {
         binding: Binding,
         endpoint: String,
+    },
+    /// A column of a stream.
+    Column {
+        stream: StreamName,
+        column: String,
     },
     /// The host's native decoders, all of them.
     Decoder,
@@ -176,19 +185,53 @@ impl Resource {
         }
     }
 
-    /// As the audit keeps it: what may hold secrets (a URL's user, query and fragment) left out, and cut at 4
-    /// KiB.
+    /// As the audit keeps it: what may hold secrets (a URL's user, query and fragment) left out, and every
+    /// text that a stranger may have written cut at 4 KiB.
     pub(crate) fn for_audit(&self) -> Self {
-        match self {
-            Self::Location(location) => Self::Location(bare(location)),
-            Self::Endpoint { method, url } => Self::Endpoint { method: method.clone(), url: bare(url) },
-            Self::Address { endpoint, ip } => Self::Address { endpoint: bare(endpoint), ip: *ip },
-            Self::Sink(location) => Self::Sink(bare(location)),
-            Self::Credential { binding, endpoint } => {
-                Self::Credential { binding: binding.clone(), endpoint: bare(endpoint) }
+        let mut clean = self.clone();
+        match &mut clean {
+            Self::Location(text) | Self::Sink(text) | Self::Plugin(text) => *text = bare(text),
+            Self::Endpoint { method, url } => {
+                *method = bare(method);
+                *url = bare(url);
             }
-            other => other.clone(),
+            Self::Address { endpoint, .. } => *endpoint = bare(endpoint),
+            Self::Socket { host, .. } => *host = bare(host),
+            Self::Credential { binding, endpoint } => {
+                bare_binding(binding);
+                *endpoint = bare(endpoint);
+            }
+            Self::Column { column, .. } => *column = bare(column),
+            Self::Grant { digest, permission, .. } => {
+                *digest = bare(digest);
+                permission.target = permission.target.as_deref().map(bare);
+                permission.methods.truncate(MAX_METHODS);
+                permission.methods.iter_mut().for_each(|method| *method = bare(method));
+                if let Some(binding) = &mut permission.binding {
+                    bare_binding(binding);
+                }
+            }
+            Self::Publisher(text) | Self::User(text) => *text = bare(text),
+            // Names whose length is limited where they are read.
+            Self::Decoder
+            | Self::Pipeline(_)
+            | Self::Stream { .. }
+            | Self::Secret(_)
+            | Self::Store
+            | Self::Audit => {}
         }
+        clean
+    }
+}
+
+fn bare_binding(binding: &mut Binding) {
+    binding.slot = bare(&binding.slot);
+    if let SecretRef::File(path) = &mut binding.secret {
+        *path = bare(path);
+    }
+    // Its words are the component's, filled from the configuration.
+    if let Ok(place) = bare(&binding.place.to_string()).parse() {
+        binding.place = place;
     }
 }
 
@@ -233,6 +276,7 @@ impl fmt::Display for Resource {
             Self::Credential { binding: Binding { slot, secret, place }, endpoint } => {
                 write!(f, "credential:{slot} ({secret}) as {place} at {endpoint}")
             }
+            Self::Column { stream, column } => write!(f, "column:{stream}.{column}"),
             Self::Decoder => f.write_str("decoder"),
             Self::Plugin(digest) => write!(f, "plugin:{digest}"),
             Self::Pipeline(name) => write!(f, "pipeline:{name}"),

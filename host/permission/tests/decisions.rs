@@ -41,6 +41,8 @@ fn order(data_dir: &Path, permissions: &[&str], task: Task) -> WorkOrder {
         ceiling: Default::default(),
         on_behalf_of: None,
         rehearsal: false,
+        trace: None,
+        columns: BTreeMap::new(),
         limits: Limits::default(),
         base: ".".into(),
         source: Vec::new(),
@@ -430,11 +432,14 @@ fn a_component_that_goes_on_asking_does_not_fill_the_disk() {
         authorizer.decide(&plugin, Action::FilesRead, &location(&format!("./other/{number}"))).unwrap_err();
         authorizer.decide(&plugin, Action::FilesRead, &location(&format!("./data/{}", number % 10))).unwrap();
     }
+    // A flood of one kind hides nothing of another.
+    authorizer.decide(&plugin, Action::FilesList, &location("./secrets")).unwrap_err();
     drop(authorizer);
     let records = Audit::at(folder.path().join("audit.jsonl"), None).tail(usize::MAX, false).unwrap();
     let count = |decision| records.iter().filter(|r| r.decision == decision).map(|r| r.count).sum::<u64>();
-    assert_eq!((count(Decision::Deny), count(Decision::Allow)), (10_500, 10_500));
-    assert_eq!(records.len(), 10_000 + 1 + 10 + 10);
+    assert_eq!((count(Decision::Deny), count(Decision::Allow)), (10_501, 10_500));
+    assert_eq!(records.len(), 10_000 + 1 + 10 + 10 + 1);
+    assert!(records.iter().any(|r| r.resource == "location:./secrets" && r.count == 1));
 }
 
 #[test]

@@ -88,7 +88,7 @@ grants:
 
     grants.add(asked.grant_to_add()).unwrap();
     let asked = review(&load(folder.path()), &config, "a");
-    assert!(asked.missing().is_empty());
+    assert!(asked.missing_required().is_empty());
     let permissions: Vec<_> = asked.require(&grants).unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(permissions, ["files ./data", "decode"]);
 
@@ -276,12 +276,14 @@ fn a_decision_names_the_line_of_its_grant() {
         "# ours\ngrants:\n  - pipeline: flights\n    connector: files@0.1.0\n    digest: {digest}\n    allow:\n      - {{ kind: decode }}\n      - kind: files\n        target: ./data\n"
     );
     std::fs::write(folder.path().join("grants.yaml"), text).unwrap();
-    let asked = review(&load(folder.path()), &json!({ "location": "./data" }), "a");
+    let grants = load(folder.path());
     let place = |kind, target: Option<&str>| {
-        asked.place_of(&Permission::new(kind, target.map(str::to_owned))).map(str::to_owned)
+        let permission = Permission::new(kind, target.map(str::to_owned));
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        grants.allowances(&pipeline(), &component("a"), &permission, now).remove(0).place
     };
-    assert_eq!(place(CapabilityKind::Decode, None).as_deref(), Some("grants.yaml:7"));
-    assert_eq!(place(CapabilityKind::Files, Some("./data")).as_deref(), Some("grants.yaml:8"));
+    assert_eq!(place(CapabilityKind::Decode, None), "grants.yaml:7");
+    assert_eq!(place(CapabilityKind::Files, Some("./data")), "grants.yaml:8");
 }
 
 #[test]

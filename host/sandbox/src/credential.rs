@@ -86,15 +86,9 @@ impl Credentials {
         Ok(())
     }
 
-    /// Refuses what two would set, the component or a second credential, and what everybody could read on its way.
+    /// Refuses what two would set: the component, or a second credential.
     pub(crate) fn check(&self, request: &Outgoing) -> Asked<()> {
         let slots = self.at(&request.url);
-        let Some(first) = slots.first() else { return Ok(()) };
-        if !request.is_private() {
-            let (name, url) = (&first.binding.slot, bare(&request.url));
-            let why = format!("`{name}` is not sent over plain http to another machine ({url}); use https");
-            return Err(Refusal::told(crate::bindings::types::FaultDomain::User, "denied", why));
-        }
         let mut set = Vec::new();
         for slot in &slots {
             let Binding { slot: name, place, .. } = &slot.binding;

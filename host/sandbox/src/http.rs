@@ -22,7 +22,7 @@ use crate::guest::Guest;
 use crate::meter::Charge;
 use crate::refusal::{Asked, Refusal};
 
-pub(crate) use request::{FRAME, Outgoing, bare, is_private, parse};
+pub(crate) use request::{FRAME, Outgoing, bare, parse};
 pub(crate) use sender::{Answer, Sender, pieces};
 pub(crate) use wasi::{Web, add_to_linker};
 

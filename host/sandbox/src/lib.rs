@@ -6,7 +6,7 @@
 //! and handles. What it sends is checked before it is copied, and validated in full after.
 //!
 //! Never: it grants nothing (every question goes to `tidegate-permission`), it hands out no file system,
-//! socket, environment or process, and it accepts compiled code from nobody.
+//! environment, process or socket of the system, nor any secret, and it accepts compiled code from nobody.
 
 mod artifact;
 mod batch;

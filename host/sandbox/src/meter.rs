@@ -82,6 +82,16 @@ impl Ledger {
     }
 }
 
+impl Charge {
+    pub(crate) fn grow(&mut self, bytes: u64) -> Result<()> {
+        if !self.ledger.add(bytes) {
+            return Err(self.ledger.exceeded());
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         self.ledger.give_back(self.bytes);

@@ -3,10 +3,13 @@
 //! Linked by hand, because generated bindings would copy every buffer twice: here a batch arrives as views of
 //! the guest's memory, is checked there, and copied once.
 
+use std::sync::Arc;
+
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use tidegate_model::{Code, Fault, Reject};
+use tidegate_model::{Code, Fault, Reject, StreamName};
+use tidegate_permission::{Action, Resource as Asset};
 use tokio::sync::{mpsc, watch};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Resource, ResourceType, WasmList};
@@ -55,6 +58,8 @@ pub struct OutputPort {
 /// A guest's `writer`. What it writes to is the instance's outlet.
 pub struct Writer {
     schema: SchemaRef,
+    /// The columns that may go on, where a grant leaves some out.
+    granted: Option<Vec<usize>>,
 }
 
 pub(crate) struct Outlet {
@@ -165,9 +170,35 @@ async fn open(
     }
     let schema = schema::from_wit(schema).map_err(Refusal::Ended)?;
     outlet.opened = true;
-    let writer = guest.table.push(Writer { schema: schema.clone() })?;
-    send(guest, Output::Open { schema }).await?;
+    let granted = granted(guest, &stream, &schema)?;
+    let passed_on = match &granted {
+        None => schema.clone(),
+        Some(columns) => Arc::new(schema.project(columns).map_err(|error| {
+            Refusal::Ended(Fault::internal(Code::Bug, format!("columns cannot be left out: {error}")))
+        })?),
+    };
+    let writer = guest.table.push(Writer { schema, granted })?;
+    send(guest, Output::Open { schema: passed_on }).await?;
     Ok(writer)
+}
+
+/// The columns that may go on, by position; none where all may.
+fn granted(guest: &Guest, stream: &str, schema: &SchemaRef) -> Asked<Option<Vec<usize>>> {
+    let authorizer = &guest.around.setup().authorizer;
+    let Some(stream) = StreamName::new(stream).ok().filter(|stream| authorizer.limits_columns(stream)) else {
+        return Ok(None);
+    };
+    let mut granted = Vec::new();
+    for (position, field) in schema.fields().iter().enumerate() {
+        let column = Asset::Column { stream: stream.clone(), column: field.name().clone() };
+        match guest.ask(Action::ColumnRead, &column) {
+            Ok(()) => granted.push(position),
+            // Left out, and on record: the connector need not know.
+            Err(Refusal::Told(_)) => {}
+            Err(ended) => return Err(ended),
+        }
+    }
+    Ok(Some(granted))
 }
 
 async fn write(mut store: Store<'_>, writer: Resource<Writer>, batch: Batch) -> Asked<()> {
@@ -186,7 +217,9 @@ async fn write(mut store: Store<'_>, writer: Resource<Writer>, batch: Batch) -> 
         // Copying and validating may take a while: the runtime's other tasks go on meanwhile.
         tokio::task::block_in_place(|| batch::assemble(&schema, &raw)).map_err(Refusal::Ended)?
     };
-    deliver(store.data_mut(), built, Vec::new()).await
+    let guest = store.data_mut();
+    let granted = guest.table.get(&writer)?.granted.clone();
+    deliver(guest, built, Vec::new(), granted).await
 }
 
 /// Invariant 5: a kernel's batch is the host's own already, and goes on without a copy.
@@ -197,10 +230,11 @@ async fn write_handle(
 ) -> Asked<()> {
     let guest = store.data_mut().counted();
     let BatchHandle { batch, rejects, .. } = guest.table.delete(handle)?;
-    let schema = &guest.table.get(&writer)?.schema;
+    let Writer { schema, granted } = guest.table.get(&writer)?;
+    let granted = granted.clone();
     let batch =
         if batch.schema_ref() == schema { batch } else { fitted(batch, schema).map_err(Refusal::Ended)? };
-    deliver(guest, batch, rejects).await
+    deliver(guest, batch, rejects, granted).await
 }
 
 /// A decoded batch under the schema that was announced: its columns must be the same, names of nested fields
@@ -219,7 +253,7 @@ fn fitted(batch: RecordBatch, schema: &SchemaRef) -> tidegate_model::Result<Reco
 
 async fn reject(mut store: Store<'_>, writer: Resource<Writer>, records: Vec<GuestReject>) -> Asked<()> {
     let guest = store.data_mut().counted();
-    guest.table.get(&writer)?;
+    let narrowed = guest.table.get(&writer)?.granted.is_some();
     if records.len() > MAX_REJECTS {
         return Err(Refusal::limit(format!(
             "{} rejects in one call are more than {MAX_REJECTS}",
@@ -229,7 +263,10 @@ async fn reject(mut store: Store<'_>, writer: Resource<Writer>, records: Vec<Gue
     if records.is_empty() {
         return Ok(());
     }
-    let rejects: Vec<Reject> = records.into_iter().map(Reject::from).collect();
+    let mut rejects: Vec<Reject> = records.into_iter().map(Reject::from).collect();
+    if narrowed {
+        without_text(&mut rejects);
+    }
     let bytes: usize = rejects.iter().map(Reject::size).sum();
     if bytes > MAX_REJECT_BYTES {
         return Err(Refusal::limit(format!("{bytes} bytes of rejects in one call are more than 4 MiB")));
@@ -254,7 +291,23 @@ fn committed(guest: &mut Guest, writer: &Resource<Writer>) -> wasmtime::Result<(
     Ok((committed.map(Vec::from),))
 }
 
-async fn deliver(guest: &mut Guest, batch: RecordBatch, rejects: Vec<Reject>) -> Asked<()> {
+/// A record's own text has all of its columns.
+fn without_text(rejects: &mut [Reject]) {
+    rejects.iter_mut().for_each(|reject| reject.raw = None);
+}
+
+async fn deliver(
+    guest: &mut Guest,
+    mut batch: RecordBatch,
+    mut rejects: Vec<Reject>,
+    granted: Option<Vec<usize>>,
+) -> Asked<()> {
+    if let Some(columns) = granted {
+        batch = batch.project(&columns).map_err(|error| {
+            Refusal::Ended(Fault::internal(Code::Bug, format!("columns cannot be left out: {error}")))
+        })?;
+        without_text(&mut rejects);
+    }
     let (bytes, rows) = (batch.get_array_memory_size() as u64, batch.num_rows() as u64);
     guest.meter.moved(bytes, rows);
     match (rows, rejects.is_empty()) {

@@ -11,6 +11,7 @@ mod tls;
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tidegate_model::{Binding, Code, Fault, Placement};
 use tidegate_permission::{Action, Resource as Asset, Secret};
 use wasmtime::component::Resource;
@@ -66,7 +67,9 @@ impl Guest {
         authorities: Option<String>,
     ) -> Asked<Option<Security>> {
         let identity = if tls == Tls::Off { None } else { self.identity(endpoint).await? };
-        Security::new(endpoint, tls, authorities.as_deref(), identity.as_ref()).await
+        let theirs = authorities.as_deref().is_some_and(|pem| !names(&self.around.setup().config, pem));
+        let verified = tls == Tls::VerifyFull && !theirs;
+        Security::new(endpoint, tls, authorities.as_deref(), identity.as_ref(), verified).await
     }
 
     /// The client's certificate for this endpoint, if a slot has one.
@@ -113,6 +116,16 @@ impl Guest {
             Code::NotGranted | Code::AboveCeiling | Code::Revoked => self.deny(fault),
             _ => Refusal::from(fault),
         }
+    }
+}
+
+/// Whether a configuration has this text as a value: then a person chose it, and not the component.
+fn names(config: &Value, text: &str) -> bool {
+    match config {
+        Value::String(value) => value.trim() == text.trim(),
+        Value::Array(values) => values.iter().any(|value| names(value, text)),
+        Value::Object(values) => values.values().any(|value| names(value, text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

@@ -38,7 +38,7 @@ pub async fn run(work: &Work<'_>, task: &RunTask) -> Result<WorkerEvent> {
         for stream in task.streams.keys() {
             may_keep_state(work, task, stream)?;
         }
-        let known = work.extractor.discover().await?;
+        let known = granted(work.extractor.discover().await?, work.order)?;
         let location = Location::open(&task.sink.location, &work.order.base, &task.sink.options).await?;
         let places = Arc::new(Semaphore::new(parallelism(work.order)));
 
@@ -84,6 +84,20 @@ pub async fn run(work: &Work<'_>, task: &RunTask) -> Result<WorkerEvent> {
     }
     .instrument(span)
     .await
+}
+
+/// The streams with the columns that were granted: others have no place in a table either.
+fn granted(mut known: Vec<StreamDescription>, order: &WorkOrder) -> Result<Vec<StreamDescription>> {
+    for stream in &mut known {
+        let of_stream = |(name, _): &(&StreamName, _)| name.as_str() == stream.name;
+        let Some((_, columns)) = order.columns.iter().find(of_stream) else { continue };
+        let fields = stream.schema.fields().iter().enumerate();
+        let kept: Vec<usize> =
+            fields.filter(|(_, field)| columns.contains(field.name())).map(|(at, _)| at).collect();
+        let bug = |error| Fault::internal(Code::Bug, format!("columns cannot be left out: {error}"));
+        stream.schema = Arc::new(stream.schema.project(&kept).map_err(bug)?);
+    }
+    Ok(known)
 }
 
 fn find<'a>(known: &'a [StreamDescription], name: &StreamName) -> Result<&'a StreamDescription> {

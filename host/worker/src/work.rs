@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidegate_extraction::{Extractor, StreamDescription};
+use tidegate_extraction::{ConnectorSpec, Extractor, StreamDescription};
 use tidegate_model::{Answer, Result, StreamName, Task, WorkOrder, WorkerEvent};
-use tidegate_permission::{Action, Authorizer, Module, Principal, Resource, least};
+use tidegate_permission::{Action, Authorizer, Module, Principal, Resource, Used, least};
 use tidegate_sandbox::{LogLine, Sandbox, Settings, Setup};
 use tokio::sync::mpsc;
 
@@ -56,7 +56,19 @@ pub async fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
         .map_err(|fault| fault.at(order.component.path.display().to_string(), None, None))?;
     configuration::check(order, &spec.config_schema)?;
     let work = Work { order, extractor, authorizer, events: events.clone() };
-    let last = match &order.task {
+    // Dropped with all its instances, should something be taken back.
+    let last = revocation::until_revoked(order, &work.authorizer, carry_out(&work, spec)).await?;
+    if order.rehearsal {
+        let Used { questions, complete, denials } = work.authorizer.used();
+        let permissions = least(&order.permissions, &questions);
+        work.events.send(WorkerEvent::Used { permissions, complete, denials });
+    }
+    work.authorizer.flush()?;
+    Ok(last)
+}
+
+async fn carry_out(work: &Work<'_>, spec: ConnectorSpec) -> Result<WorkerEvent> {
+    Ok(match &work.order.task {
         Task::Spec => WorkerEvent::Answer(Answer::Spec {
             config: configuration::keys(&spec.config_schema),
             config_schema: spec.config_schema,
@@ -70,19 +82,9 @@ pub async fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
             let streams = work.extractor.discover().await?;
             WorkerEvent::Answer(Answer::Streams(streams.iter().map(StreamDescription::info).collect()))
         }
-        Task::Conform => WorkerEvent::Answer(Answer::Conformance(conform::suite(&work).await)),
-        Task::Run(task) => {
-            // Dropped with all its instances, should something be taken back.
-            let run = run::run(&work, task);
-            revocation::until_revoked(order, &work.authorizer, run).await?
-        }
-    };
-    if order.rehearsal {
-        let permissions = least(&order.permissions, &work.authorizer.used());
-        work.events.send(WorkerEvent::Used { permissions });
-    }
-    work.authorizer.flush()?;
-    Ok(last)
+        Task::Conform => WorkerEvent::Answer(Answer::Conformance(conform::suite(work).await)),
+        Task::Run(task) => run::run(work, task).await?,
+    })
 }
 
 async fn tell(mut lines: mpsc::Receiver<LogLine>, events: Events) {

@@ -179,6 +179,8 @@ impl Bench {
             ceiling: Default::default(),
             on_behalf_of: None,
             rehearsal: false,
+            trace: None,
+            columns: BTreeMap::new(),
             limits: Limits { memory: Some(64 << 20), parallelism: None },
             base: self.folder.path().to_owned(),
             source: Vec::new(),

@@ -149,7 +149,7 @@ async fn what_is_not_sent() {
             "plain http to another machine",
             vec![http(elsewhere), credential("a", "bearer", elsewhere)],
             json!({ "url": elsewhere }),
-            "denied: `a` is not sent over plain http to another machine (http://198.51.100.7/); use https",
+            "ceiling: a secret is not sent over plain http to another machine; use https",
         ),
         (
             "a secret that the vault does not have",
@@ -190,7 +190,7 @@ async fn what_is_not_sent() {
         ]));
         let permissions = credentials.into_iter().chain([http(&url)]).collect();
         let said = told(permissions, &safe, vec![call]).await;
-        assert!(said[0].starts_with(expected), "{what}: {said:?}");
+        assert!(said[0].contains(expected), "{what}: {said:?}");
         assert!(!said[0].contains(SECRET) && !said[0].contains("of a secret"), "{what}: {said:?}");
         assert_eq!(seen.take(), [""; 0], "{what}");
     }

@@ -132,6 +132,22 @@ async fn every_way_to_sign_in() {
     }
 }
 
+/// A component that brings its own authority along says who may have the password: that is not for it to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_cannot_say_whom_to_trust_with_a_password() {
+    let server = cluster();
+    let authority = server.file("authority.pem");
+    for (own, expected) in
+        [(false, "rows: clear t TLSv1.3"), (true, "denied: the server wants the password itself")]
+    {
+        let mut steps = steps("clear", "verify-full", Some(&authority));
+        steps[2]["start-tls"]["own"] = own.into();
+        let told = Visit::new(server.port, "clear").told(steps).await;
+        assert_eq!(told[2], "encrypted", "{told:#?}");
+        assert!(told.iter().any(|line| line.starts_with(expected)), "{told:#?}\n  without {expected}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_is_told_in_the_server_s_words() {
     let server = cluster();

@@ -145,7 +145,6 @@ fn data_dir(root: &Path) -> Finding {
     }
 }
 
-/// A local table's commit is put in place by a hard link, which fails when somebody was faster.
 /// Whose word is above all grants here.
 fn ceiling() -> Finding {
     match Ceiling::of_this_machine() {
@@ -154,6 +153,7 @@ fn ceiling() -> Finding {
     }
 }
 
+/// A local table's commit is put in place by a hard link, which fails when somebody was faster.
 fn hard_links() -> Finding {
     match files::can_link(".") {
         Ok(()) => Finding::good("hard links", "this folder can hold local tables"),

@@ -1,12 +1,13 @@
 //! `tidegate grant`: what connectors may do.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tidegate_infrastructure::clock;
-use tidegate_model::{Code, ConnectorRequirement, Fault, Permission, Result, list, tame};
+use tidegate_model::{Code, ConnectorRequirement, Fault, Permission, Result, StreamName, list, tame};
 use tidegate_permission::{Choice, Grant as Granted, Grants, Risk, Standing};
 
 use super::Context;
@@ -54,6 +55,10 @@ enum Verb {
         yes: bool,
     },
     /// What a pipeline's connector asks for beside what it is granted
+    #[command(
+        after_help = "A line begins with `+` where something is asked for and not granted, with `!` where nobody \
+        can grant it, and with `-` where something is granted that is not asked for any more."
+    )]
     Diff {
         /// The pipeline file
         #[arg(value_name = "PIPELINE.yaml")]
@@ -112,6 +117,10 @@ struct Part {
     #[arg(long, value_name = "ID=METHODS", value_parser = pair)]
     methods: Vec<(String, String)>,
 
+    /// Only these columns of a stream: `weather=time_hour,temp`; of others all
+    #[arg(long, value_name = "STREAM=COLUMNS", value_parser = columns)]
+    columns: Vec<(StreamName, BTreeSet<String>)>,
+
     /// When the grant ends: a number of days, `90d`, or a date, `2027-06-30`
     #[arg(long, value_name = "WHEN", value_parser = when)]
     expires: Option<DateTime<Utc>>,
@@ -128,6 +137,7 @@ impl Part {
             only: self.only.clone(),
             targets: self.narrow.iter().cloned().collect(),
             methods: self.methods.iter().map(|(id, text)| (id.clone(), methods(text))).collect(),
+            columns: self.columns.iter().cloned().collect(),
             expires: self.expires,
             publisher: self.publisher,
         }
@@ -139,6 +149,11 @@ fn pair(text: &str) -> std::result::Result<(String, String), String> {
         Some((id, value)) if !id.is_empty() && !value.is_empty() => Ok((id.to_owned(), value.to_owned())),
         _ => Err("write the capability's id, `=` and the value".to_owned()),
     }
+}
+
+fn columns(text: &str) -> std::result::Result<(StreamName, BTreeSet<String>), String> {
+    let (stream, columns) = pair(text).map_err(|_| "write `STREAM=COLUMN,COLUMN`".to_owned())?;
+    Ok((StreamName::new(stream)?, columns.split(',').map(|column| column.trim().to_owned()).collect()))
 }
 
 fn when(text: &str) -> std::result::Result<DateTime<Utc>, String> {
@@ -226,7 +241,7 @@ fn revoke(cx: &Context, pipeline: &Path, connector: Option<&str>) -> Result<Repl
     };
     let mut grants = Grants::load(project.grants())?;
     let operator = Operator::new(&project.data_dir, None)?;
-    for grant in grants.list().iter().filter(|grant| grant.pipeline == *name) {
+    for grant in grants.meant(name, &connector) {
         operator.may_revoke(grant)?;
     }
     let revoked = grants.revoke(name, &connector)?;
@@ -251,6 +266,10 @@ fn words(grant: &Granted, paint: Paint) -> String {
     let head =
         format!("{}  {} ({})", paint.bold(grant.pipeline.as_str()), tame(&grant.connector), grant.holder());
     let mut text = format!("{head}\n  may use {}\n", said(&grant.allow));
+    for (stream, columns) in &grant.columns {
+        let columns: Vec<String> = columns.iter().cloned().collect();
+        text.push_str(&format!("  of {stream} only {}\n", tame(&list(&columns))));
+    }
     if let Some(at) = grant.expires {
         text.push_str(&format!("  until {}\n", at.to_rfc3339()));
     }
@@ -271,6 +290,7 @@ fn document(grant: &Granted) -> Value {
         "publisher": grant.publisher,
         "versions": grant.versions.as_ref().map(ToString::to_string),
         "allow": grant.allow,
+        "columns": grant.columns,
         "limits": grant.limits,
         "expires": grant.expires.map(|at| at.to_rfc3339()),
         "granted_by": grant.granted_by,

@@ -14,6 +14,7 @@ pub mod secret;
 pub mod state;
 pub mod store;
 pub mod test;
+pub mod user;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

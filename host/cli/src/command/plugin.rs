@@ -67,12 +67,8 @@ enum Verb {
         It exits 1 when something is wrong, and names it.")]
     Verify {
         /// Only the connector of this name [default: all]
-        #[arg(value_name = "NAME", conflicts_with = "all")]
+        #[arg(value_name = "NAME")]
         name: Option<String>,
-
-        /// All of them
-        #[arg(long)]
-        all: bool,
     },
     /// Take an installed version away
     #[command(after_help = "Examples:\n  \
@@ -161,7 +157,7 @@ impl Plugin {
             Verb::Inspect { what, docs: false } => inspect::inspect(cx, &data_dir, what),
             Verb::Inspect { what, docs: true } => docs::docs(cx, &data_dir, what),
             Verb::Install(install) => install.execute(cx, &data_dir),
-            Verb::Verify { name, .. } => verify::verify(cx, &data_dir, name.as_deref()),
+            Verb::Verify { name } => verify::verify(cx, &data_dir, name.as_deref()),
             Verb::Remove { what, force } => withdraw::remove(&data_dir, what, *force),
             Verb::Rollback { name } => withdraw::rollback(&data_dir, name),
             Verb::Revoke { what, reason } => withdraw::revoke(&data_dir, what, reason.as_deref()),

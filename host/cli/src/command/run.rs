@@ -9,7 +9,7 @@ use tidegate_model::{
     Task, WorkOrder, WorkerEvent,
 };
 
-use tidegate_permission::{Grant, Grants};
+use tidegate_permission::{Ceiling, Grant, Grants};
 
 use super::Context;
 use crate::consent::{self, Consent};
@@ -73,14 +73,9 @@ impl Run {
             heard.event(event, &project);
         });
         progress.close();
-        if let Some(used) = heard.used.take() {
-            let grant = Grant::new(&order.pipeline, &order.component, used);
-            let addition = Grants::load(project.grants())?.addition(&grant);
-            let file = project.grants();
-            cx.terminal.say(&format!(
-                "Nothing was denied. The least grant that is enough, for {}:\n{addition}\n",
-                file.display()
-            ));
+        if let Some(WorkerEvent::Used { permissions, complete, denials }) = heard.used.take() {
+            let told = rehearsed(&project, &order, permissions, complete, denials)?;
+            cx.terminal.say(&told);
         }
         match end {
             Ok(End::Ran(total)) => Ok(heard.success(cx, &order, &total)),
@@ -100,6 +95,28 @@ impl Run {
             }
         }
     }
+}
+
+/// What a rehearsal taught.
+fn rehearsed(
+    project: &Project,
+    order: &WorkOrder,
+    used: Vec<Permission>,
+    complete: bool,
+    denials: u64,
+) -> Result<String> {
+    let grant = Grant::new(&order.pipeline, &order.component, used);
+    let grant = Ceiling::of_this_machine()?.on_its_terms(grant, order.component.publisher.is_some());
+    let addition = Grants::load(project.grants())?.addition(&grant);
+    let denied = match denials {
+        0 => "Nothing was denied.".to_owned(),
+        times => format!("What nobody can grant was denied ({times} times; `tidegate audit tail --denied`)."),
+    };
+    let least = match complete {
+        true => "The least grant that is enough",
+        false => "It used more than could be remembered; a grant for what could",
+    };
+    Ok(format!("{denied} {least}, for {}:\n{addition}\n", project.grants().display()))
 }
 
 /// What a run of a pipeline is to do.
@@ -142,7 +159,7 @@ struct Heard {
     /// Of a run that failed.
     total: Option<RunSummary>,
     /// Of a rehearsal.
-    used: Option<Vec<Permission>>,
+    used: Option<WorkerEvent>,
 }
 
 impl Heard {
@@ -163,7 +180,7 @@ impl Heard {
             }
             WorkerEvent::StreamFailed { stream, fault } => self.faults.push((stream.clone(), fault.clone())),
             WorkerEvent::Failed { summary, .. } => self.total.clone_from(summary),
-            WorkerEvent::Used { permissions } => self.used = Some(permissions.clone()),
+            used @ WorkerEvent::Used { .. } => self.used = Some(used.clone()),
             _ => {}
         }
     }

@@ -13,7 +13,7 @@ use crate::consent;
 use crate::operator::Operator;
 use crate::project::{Project, as_typed_here};
 use crate::render::{Paint, bytes};
-use crate::terminal::{Reply, Terminal};
+use crate::terminal::Reply;
 
 /// See, forget or take over what has been extracted so far
 #[derive(Debug, Args)]
@@ -109,20 +109,12 @@ impl Change {
         let names: Vec<String> =
             states.project.pipeline.extract.streams.keys().map(StreamName::to_string).collect();
         if !self.yes {
-            confirm(cx.terminal, &question.replace("{}", &list(&names)))?;
+            cx.terminal.confirm(&question.replace("{}", &list(&names)))?;
         }
         let descriptions = states.each(act)?;
         let text = format!("{}\n", done.replace("{}", &list(&names)));
         Ok(Reply::new(text, states.document(&descriptions)))
     }
-}
-
-fn confirm(terminal: Terminal, question: &str) -> Result<()> {
-    if !terminal.asks() {
-        let fault = Fault::user(Code::BadUsage, "this needs a yes, and nobody is there to ask");
-        return Err(fault.help("add --yes"));
-    }
-    if terminal.ask(question)? { Ok(()) } else { Err(Fault::user(Code::Cancelled, "nothing was changed")) }
 }
 
 /// The states of a pipeline's streams, which this person may do something with.

@@ -20,7 +20,7 @@ use crate::terminal::Reply;
     tidegate store check\n  \
     tidegate store backup ~/tidegate.backup\n  \
     tidegate store restore ~/tidegate.backup --yes\n\n\
-    The store lies in `.tidegate/store` and holds users, encrypted secrets and versions of plugins. What people edit, \
+    The store lies in `.tidegate/store` and holds users and encrypted secrets. What people edit, \
     such as grants.yaml, lies in files beside it, and so does the audit: neither is in a backup. What is encrypted in \
     the store is so in a backup, and needs the same key.")]
 pub struct Store {
@@ -85,16 +85,10 @@ fn backup(data_dir: &DataDir, file: &Path) -> Result<Reply> {
 fn restore(cx: &Context, root: PathBuf, file: &Path, yes: bool) -> Result<Reply> {
     let data_dir = DataDir::open(root)?;
     if !yes {
-        if !cx.terminal.asks() {
-            let fault = Fault::user(Code::BadUsage, "this needs a yes, and nobody is there to ask");
-            return Err(fault.help("add --yes"));
-        }
         let question = format!("Replace all that is in the store by what is in {}?", file.display());
-        if !cx.terminal.ask(&question)? {
-            return Err(Fault::user(Code::Cancelled, "nothing was changed"));
-        }
+        cx.terminal.confirm(&question)?;
     }
-    Operator::new(&data_dir, None)?.may(Action::StoreRestore, &Resource::Store)?;
+    Operator::who_restores(&data_dir)?.may(Action::StoreRestore, &Resource::Store)?;
     let entries = SledStore::restore(&data_dir, file)?;
     let text = format!("{} restored from {}.\n", number(entries), file.display());
     Ok(Reply::new(text, json!({ "file": file, "entries": entries })))

@@ -87,7 +87,7 @@ impl Scene {
         }));
         let order: WorkOrder = order.unwrap();
         let drawer = Arc::new(Drawer(Mutex::new((b"hush".to_vec(), 1))));
-        let authorizer = Authorizer::for_worker(&order).unwrap();
+        let authorizer = Some(Authorizer::for_worker(&order).unwrap());
         let desk = SecretDesk::with(&order, authorizer, drawer.clone());
         Self { folder, order, drawer, desk }
     }

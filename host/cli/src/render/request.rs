@@ -64,6 +64,8 @@ mod tests {
             ceiling: Default::default(),
             on_behalf_of: None,
             rehearsal: false,
+            trace: None,
+            columns: std::collections::BTreeMap::new(),
             source: Vec::new(),
             limits: Limits::default(),
             base: "/".into(),

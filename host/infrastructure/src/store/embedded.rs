@@ -55,11 +55,6 @@ impl SledStore {
         Self::open_as(data_dir.root(), PATIENCE, Formats::OURS)
     }
 
-    /// Like [`SledStore::open`], waiting for another process at most so long.
-    pub fn open_within(data_dir: &DataDir, wait: Duration) -> Result<Self> {
-        Self::open_as(data_dir.root(), wait, Formats::OURS)
-    }
-
     /// Whether there is one, so that to look does not bring one into being.
     pub fn is_there(data_dir: &DataDir) -> bool {
         data_dir.root().join("store/current").exists()

@@ -21,7 +21,7 @@ fn data_dir(folder: &Path) -> DataDir {
 }
 
 fn open(folder: &Path) -> tidegate_model::Result<SledStore> {
-    SledStore::open_within(&data_dir(folder), Duration::ZERO)
+    SledStore::open_as(data_dir(folder).root(), Duration::ZERO, Formats::OURS)
 }
 
 /// A store with so many users, and one secret that is large.

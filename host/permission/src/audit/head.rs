@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use chrono::SecondsFormat;
-use minisign::{PublicKey, SecretKey, SignatureBox};
+use minisign::{PublicKey, SecretKey};
 use serde::{Deserialize, Serialize};
 use tidegate_infrastructure::files::{self, Access};
 use tidegate_infrastructure::{AppendedFile, clock};
 use tidegate_model::{Code, Fault, Result};
 
 use super::key;
+use super::lines::{hash, hex};
 use super::record::VERSION;
-use super::verify::Walk;
+use super::verify::{Walk, first, is_another, not_that_one};
+use crate::publisher::{identifier, signature_box};
 
 /// What is signed: how far the audit went at a moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,22 +45,26 @@ pub(super) enum Found {
 ///
 /// What is signed stands in the signature's trusted comment as well, so that one file holds all: a crash
 /// between two files cannot leave one that does not fit the other. `audit.head` is there for minisign's own
-/// tool. A copy lies with the keys, where whoever can change the audit may not be able to.
+/// tool. A copy lies with the keys, where whoever can change the audit may not be able to; it is known by the audit's
+/// path, so that an audit that was replaced as a whole is noticed too.
 pub(super) fn seal(path: &Path, keys: &Path) -> Result<()> {
     let Some(file) = AppendedFile::open_to_read(path)? else { return Ok(()) };
     let secret = key::signing(keys)?;
     let public = PublicKey::from_secret_key(&secret).map_err(|error| unsigned(&error))?;
     let mut turn = file.turn()?;
     let Some(length) = turn.length()? else { return Ok(()) };
-    let Some(chain) = super::verify::name(&file, length)? else { return Ok(()) };
-    let copy = copy_path(keys, &chain);
+    let Some(first) = first(&file, length)? else { return Ok(()) };
+    let copy = copy_path(keys, path);
     let before = latest(&[beside(path), copy.clone()], &public)?;
+    if before.as_ref().is_some_and(|before| is_another(&first, before)) {
+        return Err(not_that_one(path, &copy).context("the audit was not sealed"));
+    }
     let walk = Walk::from(&file, length, before.as_ref()).map_err(|fault| {
         fault.context("the audit was not sealed").help("`tidegate audit verify` says more")
     })?;
     let head = Head {
         v: VERSION,
-        chain,
+        chain: before.as_ref().map_or(first.prev, |before| before.chain.clone()),
         count: walk.seq,
         last: walk.hash,
         at: walk.at,
@@ -94,9 +100,10 @@ pub(super) fn beside(path: &Path) -> PathBuf {
     path.with_file_name("audit.head.minisig")
 }
 
-pub(super) fn copy_path(keys: &Path, chain: &str) -> PathBuf {
-    // A name that is no name could lead elsewhere.
-    let name: String = chain.chars().filter(char::is_ascii_hexdigit).take(64).collect();
+/// Where the last head of the audit at a path is kept beside the key.
+pub(super) fn copy_path(keys: &Path, audit: &Path) -> PathBuf {
+    let path = std::path::absolute(audit).unwrap_or_else(|_| audit.to_owned());
+    let name = hex(&hash(path.as_os_str().as_encoded_bytes()));
     keys.join(COPIES).join(format!("{name}.minisig"))
 }
 
@@ -117,9 +124,9 @@ pub(super) fn find(path: &Path, public: &PublicKey) -> Result<Option<Found>> {
     if text.bytes().all(|byte| byte == 0) {
         return Ok(None);
     }
-    let Ok(signature) = SignatureBox::from_string(&text) else { return Ok(Some(Found::Bad)) };
+    let Some(signature) = signature_box(&text) else { return Ok(Some(Found::Bad)) };
     if signature.keynum() != public.keynum() {
-        return Ok(Some(Found::Foreign(key::id(signature.keynum()))));
+        return Ok(Some(Found::Foreign(identifier(signature.keynum()))));
     }
     let head = || {
         let comment = signature.trusted_comment().ok()?;

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use minisign::{KeyPair, PublicKey, PublicKeyBox, SecretKey, SecretKeyBox};
-use tidegate_infrastructure::files;
+use tidegate_infrastructure::{files, read_private};
 use tidegate_model::{Code, Fault, Result};
 use zeroize::Zeroizing;
 
+/// Bytes of a key's file.
+const LONGEST: usize = 4096;
 const SECRET: &str = "audit.key";
 const PUBLIC: &str = "audit.pub";
 
@@ -14,7 +16,7 @@ const PUBLIC: &str = "audit.pub";
 /// nobody is there to type a password. Only its owner can read it (mode 0600).
 pub(super) fn signing(folder: &Path) -> Result<SecretKey> {
     let path = folder.join(SECRET);
-    let text = match files::read_private_if_exists(&path)? {
+    let text = match read_private(&path, LONGEST)? {
         Some(text) => text,
         None => {
             let pair = KeyPair::generate_unencrypted_keypair().map_err(|error| bad(&path, &error))?;
@@ -22,11 +24,11 @@ pub(super) fn signing(folder: &Path) -> Result<SecretKey> {
                 pair.sk.to_box(Some("tidegate: seals the audit")).map_err(|error| bad(&path, &error))?;
             // Of two that come at once, one makes the key, and both use it.
             files::create_new(&path, Zeroizing::new(secret.to_string()).as_bytes())?;
-            files::read_private_if_exists(&path)?.unwrap_or_default()
+            read_private(&path, LONGEST)?.unwrap_or_default()
         }
     };
-    let text = Zeroizing::new(text);
-    let key = SecretKeyBox::from_string(&text)
+    let text = std::str::from_utf8(&text).unwrap_or_default();
+    let key = SecretKeyBox::from_string(text)
         .and_then(SecretKeyBox::into_unencrypted_secret_key)
         .map_err(|error| bad(&path, &error))?;
     let public = folder.join(PUBLIC);
@@ -53,11 +55,6 @@ pub(super) fn verifying(file: Option<&Path>, folder: &Path) -> Result<Option<Pub
             .map_err(|error| bad(path, &error))
     })
     .transpose()
-}
-
-/// A key's identifier, as minisign shows it.
-pub(super) fn id(keynum: &[u8]) -> String {
-    keynum.iter().rev().map(|byte| format!("{byte:02X}")).collect()
 }
 
 fn bad(path: &Path, error: &minisign::PError) -> Fault {

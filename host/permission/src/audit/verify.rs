@@ -10,6 +10,7 @@ use super::head::{self, Found, Head};
 use super::key;
 use super::lines::{Line, Lines, Strays, hex};
 use super::record::{AuditRecord, VERSION};
+use crate::publisher::identifier;
 
 /// An audit in which nothing is amiss.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -32,20 +33,20 @@ pub struct Verified {
 /// line something is wrong, and what.
 pub(super) fn verify(path: &Path, keys: &Path, public: Option<&Path>) -> Result<Verified> {
     let public = key::verifying(public, keys)?;
+    let copy = head::copy_path(keys, path);
     let Some(file) = AppendedFile::open_to_read(path)? else {
-        return match head_beside(path)? {
-            true => Err(broken(path, None, "an audit was sealed here, and is gone")),
-            false => Ok(Verified::default()),
+        return if is_there(&head::beside(path))? || is_there(&copy)? {
+            Err(began_anew(broken(path, None, "an audit was sealed here, and is gone"), &copy))
+        } else {
+            Ok(Verified::default())
         };
     };
     // Whoever seals waits: a head that is newer than the lines would look like lines cut off.
     let turn = file.turn()?;
     let length = turn.length()?.unwrap_or_default();
-    let chain = name(&file, length)?;
-    let mut places = vec![head::beside(path)];
-    places.extend(chain.as_deref().map(|chain| head::copy_path(keys, chain)));
+    let first = first(&file, length)?;
     let mut heads = Vec::new();
-    for place in places {
+    for place in [head::beside(path), copy.clone()] {
         match public.as_ref().map(|key| head::find(&place, key)).transpose()?.flatten() {
             Some(Found::Good(head)) => heads.push(head),
             Some(Found::Foreign(id)) => {
@@ -63,13 +64,18 @@ pub(super) fn verify(path: &Path, keys: &Path, public: Option<&Path>) -> Result<
         }
     }
     drop(turn);
-    if public.is_none() && head_beside(path)? {
+    if public.is_none() && is_there(&head::beside(path))? {
         let message = "the audit is sealed, and there is no key to verify that with";
         return Err(
             Fault::user(Code::BadUsage, message).help("--key names the audit.pub of whoever sealed it")
         );
     }
     let head = heads.into_iter().max_by_key(|head| head.count);
+    if let (Some(head), Some(first)) = (&head, &first)
+        && is_another(first, head)
+    {
+        return Err(not_that_one(path, &copy));
+    }
     let mut walk = Walk::new(head.as_ref());
     let mut lines = Lines::of(&file, 0, length);
     walk.all(&mut lines).map_err(|(line, what)| broken(path, line, what))?;
@@ -83,13 +89,23 @@ pub(super) fn verify(path: &Path, keys: &Path, public: Option<&Path>) -> Result<
     if let Some(head) = head {
         verified.sealed = head.count;
         verified.sealed_at = Some(head.time);
-        verified.key = public.map(|key| key::id(key.keynum()));
+        verified.key = public.map(|key| identifier(key.keynum()));
     }
     Ok(verified)
 }
 
-fn head_beside(path: &Path) -> Result<bool> {
-    Ok(tidegate_infrastructure::files::read_if_exists(head::beside(path))?.is_some())
+fn is_there(path: &Path) -> Result<bool> {
+    Ok(tidegate_infrastructure::files::read_if_exists(path)?.is_some())
+}
+
+/// What lies where an audit was sealed is another one.
+pub(super) fn not_that_one(path: &Path, copy: &Path) -> Fault {
+    began_anew(broken(path, None, "this is not the audit that was sealed here"), copy)
+}
+
+fn began_anew(fault: Fault, copy: &Path) -> Fault {
+    let copy = copy.display();
+    fault.help(format!("somebody removed it, or moved another here; if that was meant to be, remove {copy} and audit.head.minisig, and the next seal is a first one"))
 }
 
 fn broken(path: &Path, line: Option<u64>, what: impl Into<String>) -> Fault {
@@ -97,15 +113,21 @@ fn broken(path: &Path, line: Option<u64>, what: impl Into<String>) -> Fault {
     fault.help("keep a copy of the file: it was not Tidegate that did this, and what came before holds")
 }
 
-/// The name of the chain: what the first record says came before it.
-pub(super) fn name(file: &AppendedFile, length: u64) -> Result<Option<String>> {
+/// The first record there is.
+pub(super) fn first(file: &AppendedFile, length: u64) -> Result<Option<AuditRecord>> {
     let mut lines = Lines::of(file, 0, length);
     while let Some(line) = lines.next()? {
-        if let Some(record) = AuditRecord::read(&line.bytes).filter(|record| record.v == VERSION) {
-            return Ok(Some(record.prev));
+        if let Some(record) = record(&line) {
+            return Ok(Some(record));
         }
     }
     Ok(None)
+}
+
+/// Whether an audit that begins with this record is another one than that was sealed: a chain has its name from what
+/// its first record says came before.
+pub(super) fn is_another(first: &AuditRecord, sealed: &Head) -> bool {
+    first.seq == 1 && first.prev != sealed.chain
 }
 
 /// What is wrong, and at which line.
@@ -187,9 +209,6 @@ impl<'a> Walk<'a> {
         if sealed.is_some_and(|head| head.last != self.hash) {
             return Err(Mismatch::Seal);
         }
-        if self.seq == 1 && self.head.is_some_and(|head| head.chain != record.prev) {
-            return Err(Mismatch::Chain);
-        }
         Ok(())
     }
 
@@ -237,7 +256,6 @@ impl<'a> Walk<'a> {
                 );
                 (Some(now), what)
             }
-            Mismatch::Chain => (Some(now), "this is not the audit that was sealed here".to_owned()),
             Mismatch::Hash => {
                 let before = self.line;
                 match self.behind(rest, line).vouches {
@@ -319,7 +337,6 @@ enum Mismatch {
     /// So many lines that are no records are not those that the record knows of.
     Strays(u64),
     Seal,
-    Chain,
 }
 
 fn record(line: &Line) -> Option<AuditRecord> {

@@ -28,6 +28,14 @@ pub enum Endorsement {
     FileOnly,
 }
 
+/// A signature as it stands in a file, if it is one.
+pub(crate) fn signature_box(text: &str) -> Option<SignatureBox> {
+    // The library takes the length of what signs the comment for granted.
+    let last = text.lines().nth(3).unwrap_or_default();
+    let whole = STANDARD.decode(last.trim()).is_ok_and(|bytes| bytes.len() == BYTES);
+    whole.then(|| SignatureBox::from_string(text).ok()).flatten()
+}
+
 impl Signature {
     /// Signs a component: its bytes, and a statement of name, version, digest and requested capabilities.
     pub fn make(key: &SecretKey, wasm: &[u8], manifest: &Manifest, digest: &str) -> Result<Self> {
@@ -45,12 +53,7 @@ impl Signature {
             bad_signature("this is not a signature")
                 .help("give the `.minisig` file that `tidegate plugin sign` or `minisign -S` wrote")
         };
-        // The library takes the length of what signs the comment for granted.
-        let last = text.lines().nth(3).unwrap_or_default();
-        if STANDARD.decode(last.trim()).map_or(0, |bytes| bytes.len()) != BYTES {
-            return Err(none());
-        }
-        let inner = SignatureBox::from_string(text).map_err(|_| none())?;
+        let inner = signature_box(text).ok_or_else(none)?;
         Ok(Self { inner, text: text.to_owned() })
     }
 

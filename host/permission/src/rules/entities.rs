@@ -26,7 +26,7 @@ macro_rules! types {
 types! {
     ACTION = "Action"; ROLE = "Role"; USER = "User"; MODULE = "Module"; PUBLISHER = "Publisher";
     PLUGIN = "Plugin"; ORDER = "Order"; LOCATION = "Location"; ENDPOINT = "Endpoint"; SOCKET = "Socket";
-    ADDRESS = "Address"; CREDENTIAL = "Credential"; DECODER = "Decoder"; PIPELINE = "Pipeline";
+    ADDRESS = "Address"; CREDENTIAL = "Credential"; COLUMN = "Column"; DECODER = "Decoder"; PIPELINE = "Pipeline";
     STREAM = "Stream"; SINK = "Sink"; SECRET = "Secret"; GRANT = "Grant"; STORE = "Store"; AUDIT = "Audit";
 }
 
@@ -144,6 +144,7 @@ fn thing(scope: &Scope, resource: &Resource, class: &mut String) -> Result<(Enti
                 ("slot".to_owned(), text(&binding.slot)),
                 ("secret".to_owned(), text(&binding.secret.to_string())),
                 ("place".to_owned(), text(&binding.place.to_string())),
+                ("private".to_owned(), yes(Endpoint::parse(endpoint).map_or(true, |url| url.is_private()))),
             ];
             let name = format!("{} at {endpoint}", binding.slot);
             own(uid(&CREDENTIAL, &name)?, attributes.into(), parents.collect::<Result<_, _>>()?)
@@ -190,6 +191,12 @@ fn thing(scope: &Scope, resource: &Resource, class: &mut String) -> Result<(Enti
                 ("days".to_owned(), RestrictedExpression::new_long(days.unwrap_or(-1))),
             ];
             entity(uid(&GRANT, &format!("{permission} to {digest}"))?, attributes.into(), Parents::new())
+        }
+        Resource::Column { stream, column } => {
+            let attributes =
+                [("stream".to_owned(), text(stream.as_str())), ("name".to_owned(), text(column))];
+            let name = format!("{stream}.{column}");
+            entity(uid(&COLUMN, &name)?, attributes.into(), Parents::new())
         }
         Resource::Pipeline(name) => plain(&PIPELINE, name.as_str()),
         Resource::Publisher(key) => plain(&PUBLISHER, key),

@@ -1,8 +1,9 @@
 //! Grants are data; as policies they decide together with the others.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use tidegate_model::{CapabilityKind, Permission, PipelineName};
+use tidegate_model::{CapabilityKind, Permission, PipelineName, StreamName};
 
 use super::policies::Source;
 
@@ -13,6 +14,8 @@ pub(crate) struct Granting<'a> {
     pub(crate) pipeline: &'a PipelineName,
     /// Each with its place, such as `grants.yaml:12`.
     pub(crate) permissions: Vec<(&'a Permission, String)>,
+    /// Of these streams only these columns.
+    pub(crate) columns: &'a BTreeMap<StreamName, BTreeSet<String>>,
 }
 
 /// The same as Cedar: one policy for each permission, or two where two kinds of resource are meant.
@@ -68,7 +71,26 @@ pub(crate) fn policies_of(granting: &Granting<'_>) -> Source {
             );
         }
     }
+    text.push_str(&columns_policy(granting));
     Source { file: "grants".to_owned(), text }
+}
+
+/// Every column, but for streams whose columns are listed.
+fn columns_policy(granting: &Granting<'_>) -> String {
+    let listed = granting.columns.iter().map(|(stream, columns)| {
+        let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        let stream = quoted(stream.as_str());
+        format!("resource.stream == {stream} && ![{}].contains(resource.name)", columns.join(", "))
+    });
+    let listed: Vec<String> = listed.collect();
+    let unless =
+        if listed.is_empty() { String::new() } else { format!("\nunless {{ {} }}", listed.join(" || ")) };
+    format!(
+        "@id({})\n@why({})\npermit (principal == Plugin::{}, action == Action::\"column.read\", resource){unless};\n",
+        quoted(&format!("grant.{}.columns", granting.pipeline)),
+        quoted(&format!("columns granted for pipeline {}", granting.pipeline)),
+        quoted(granting.digest),
+    )
 }
 
 /// A binding and its endpoint, as one name.

@@ -97,6 +97,8 @@ pub(crate) struct Scope {
     pub(crate) streams: BTreeSet<StreamName>,
     pub(crate) full_refresh: bool,
     pub(crate) secrets: BTreeSet<SecretRef>,
+    /// Streams whose columns are narrowed.
+    pub(crate) columns: BTreeSet<StreamName>,
     /// Where the host itself trades the secrets of bindings for access tokens.
     pub(crate) token_urls: Vec<Endpoint>,
     /// What the user who runs this command is.
@@ -116,6 +118,7 @@ impl Scope {
             pipeline: Some(order.pipeline.clone()),
             sink: run.map(|run| run.sink.location.clone()),
             streams: run.map(|run| run.streams.keys().cloned().collect()).unwrap_or_default(),
+            columns: order.columns.keys().cloned().collect(),
             full_refresh: run.is_some_and(|run| run.full_refresh),
             token_urls: bound
                 .clone()

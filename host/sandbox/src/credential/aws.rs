@@ -4,7 +4,7 @@ use http::Uri;
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequest;
 use sha2::{Digest, Sha256};
-use tidegate_model::{Code, Fault, Result};
+use tidegate_model::{Code, Fault, Result, percent_decoded};
 use tidegate_permission::Secret;
 use url::Url;
 
@@ -53,7 +53,7 @@ pub(super) fn sign(request: &mut Outgoing, slot: &str, words: [&String; 3], secr
 /// The same path and query in the one spelling that is signed: every part percent-encoded in full, parameters in
 /// order. Servers that sign what they read and servers that sign what they would have written agree on it.
 fn as_amazon_writes_it(url: &mut Url) {
-    let segments = url.path().split('/').map(|segment| percent_encoded(&percent_decoded(segment)));
+    let segments = url.path().split('/').map(|segment| percent_encoded(&percent_decoded(segment.as_bytes())));
     let path = segments.collect::<Vec<_>>().join("/");
     let mut pairs: Vec<(String, String)> = url
         .query_pairs()
@@ -64,22 +64,6 @@ fn as_amazon_writes_it(url: &mut Url) {
         pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
     url.set_path(&path);
     url.set_query(Some(query.as_str()).filter(|query| !query.is_empty()));
-}
-
-/// What is no code stays as it is.
-fn percent_decoded(segment: &str) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (mut decoded, mut rest) = (Vec::with_capacity(segment.len()), segment.as_bytes());
-    while let [first, ..] = rest {
-        let code = match rest {
-            [b'%', high, low, ..] => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        let (byte, length) = code.map_or((*first, 1), |(high, low)| (high << 4 | low, 3));
-        decoded.push(byte);
-        rest = &rest[length..];
-    }
-    decoded
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use futures::StreamExt;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use serde::{Deserialize, Serialize};
 use tidegate_model::{Binding, Code, Fault, Placement, Result};
-use tidegate_permission::{Action, Resource as Asset, Secret};
+use tidegate_permission::{Action, Resource as Asset, Secret, is_private};
 
 use super::slot::basic_pair;
-use crate::http::{bare, is_private, parse, pieces};
+use crate::http::{bare, parse, pieces};
 use crate::needles::{Needles, percent_encoded};
 use crate::network::{Network, explain};
 use crate::refusal::Refusal;
@@ -157,7 +157,7 @@ async fn ask(
         Refusal::Told(fault) => bad(fault.message),
         Refusal::Ended(fault) => fault,
     })?;
-    if !is_private(&url) {
+    if !is_private(url.as_str()) {
         return Err(bad("a secret is not sent over plain http to another machine; use https".to_owned()));
     }
     let endpoint = Asset::Endpoint { method: "POST".to_owned(), url: url.to_string() };

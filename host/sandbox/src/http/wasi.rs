@@ -139,16 +139,16 @@ impl Hooks {
     }
 
     /// All of a body, counted against the instance while it grows.
-    async fn collect(&self, mut body: WasiBody) -> Asked<(Bytes, Vec<Charge>)> {
-        let (mut whole, mut charges) = (BytesMut::new(), Vec::new());
+    async fn collect(&self, mut body: WasiBody) -> Asked<(Bytes, Charge)> {
+        let (mut whole, mut charge) = (BytesMut::new(), self.ledger.charge(0)?);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Refusal::invalid(format!("the body: {error}")))?;
             let Ok(piece) = frame.into_data() else { continue };
             check_body(whole.len() + piece.len())?;
-            charges.push(self.ledger.charge(piece.len() as u64)?);
+            charge.grow(piece.len() as u64)?;
             whole.extend_from_slice(&piece);
         }
-        Ok((whole.freeze(), charges))
+        Ok((whole.freeze(), charge))
     }
 
     fn pass_on(

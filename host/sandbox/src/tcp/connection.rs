@@ -38,7 +38,8 @@ pub struct Connection {
     pub(super) endpoint: Endpoint,
     /// Absent when something went wrong in the middle of something: nobody knows then what was sent.
     wire: Option<Wire>,
-    /// The certificate was verified.
+    /// The certificate was verified, by an authority that the host trusts or that the configuration names: not one
+    /// that the component brought along.
     verified: bool,
     said: Said,
     heard: bool,
@@ -181,7 +182,7 @@ impl Connection {
     pub(super) async fn authenticate(&mut self, user: String, password: Secret) -> Asked<()> {
         self.introduced(&user)?;
         let mut wire = self.wire.take().ok_or_else(closed)?;
-        let login = Login { user, password, peer: peer(&wire, self.verified) };
+        let login = Login { user, password, peer: peer(&wire, self.verified), local: is_local(&wire) };
         timeout(AUTHENTICATION, postgres::authenticate(&mut wire, &login))
             .await
             .map_err(|_| Refusal::unavailable(format!("{}: no authentication in time", self.endpoint)))??;
@@ -190,6 +191,15 @@ impl Connection {
         self.heard = true;
         Ok(())
     }
+}
+
+/// What is sent never leaves this machine.
+fn is_local(wire: &Wire) -> bool {
+    let plain = match wire {
+        Either::Left(plain) => plain,
+        Either::Right(encrypted) => encrypted.get_ref().0,
+    };
+    plain.peer_addr().is_ok_and(|address| address.ip().is_loopback())
 }
 
 fn peer(wire: &Wire, verified: bool) -> Peer {

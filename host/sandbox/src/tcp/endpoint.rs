@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use rustls::pki_types::ServerName;
-use tidegate_permission::Resource as Asset;
+use tidegate_permission::{Resource as Asset, Socket};
 use url::Host;
 
 use crate::refusal::{Asked, Refusal};
@@ -13,24 +13,14 @@ use crate::refusal::{Asked, Refusal};
 const MAX_TEXT: usize = 512;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Endpoint {
-    /// As the URL standard reads it: in lower case, and an address in any notation is an address.
-    host: Host<String>,
-    port: u16,
-}
+pub(super) struct Endpoint(Socket);
 
 impl Endpoint {
     pub(super) fn parse(text: &str) -> Asked<Self> {
         if text.len() > MAX_TEXT {
             return Err(Refusal::limit(format!("an endpoint of {} bytes is longer than 512", text.len())));
         }
-        let parse = || {
-            let (host, port) = text.rsplit_once(':')?;
-            let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-            let port = port.parse().ok().filter(|port| digits && *port > 0)?;
-            Some(Self { host: Host::parse(host).ok()?, port })
-        };
-        parse().ok_or_else(|| {
+        Socket::parse(text).map(Self).ok_or_else(|| {
             let text = text.escape_debug();
             Refusal::invalid(format!(
                 "`{text}` is not an endpoint: write `HOST:PORT`, such as `db.example.org:5432`"
@@ -40,16 +30,16 @@ impl Endpoint {
 
     /// What is asked for before anything is resolved.
     pub(super) fn socket(&self) -> Asset {
-        Asset::Socket { host: self.host.to_string(), port: self.port }
+        Asset::Socket { host: self.0.host().to_string(), port: self.0.port() }
     }
 
     pub(super) fn port(&self) -> u16 {
-        self.port
+        self.0.port()
     }
 
     /// The address, or the name that has to be resolved.
     pub(super) fn address(&self) -> Result<IpAddr, &str> {
-        match &self.host {
+        match self.0.host() {
             Host::Ipv4(ip) => Ok((*ip).into()),
             Host::Ipv6(ip) => Ok((*ip).into()),
             Host::Domain(name) => Err(name),
@@ -67,7 +57,7 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        self.0.fmt(f)
     }
 }
 

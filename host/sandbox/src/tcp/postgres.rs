@@ -52,6 +52,8 @@ pub(super) struct Login {
     pub(super) user: String,
     pub(super) password: Secret,
     pub(super) peer: Peer,
+    /// The server is on this machine.
+    pub(super) local: bool,
 }
 
 enum Stage {
@@ -101,6 +103,12 @@ where
                 (Stage::Answered, Some(message::answer(&[password, &[0]])))
             }
             (Stage::Open, request::MD5) => {
+                // Whoever hears the answer can guess passwords until one fits, and MD5 is fast.
+                if !(login.local || matches!(login.peer, Peer::Verified { .. })) {
+                    return Err(refused(
+                        "the server wants the password as MD5, which whoever hears it can guess from: use `verify-full`, or `password_encryption = 'scram-sha-256'` on the server",
+                    ));
+                }
                 let salt = body.try_into().map_err(|_| nonsense("a salt for MD5 that has not four bytes"))?;
                 let hash = Secret::new(md5_hash(login.user.as_bytes(), password, salt).into_bytes());
                 let answer = message::answer(&[hash.expose(), &[0]]);

@@ -33,12 +33,14 @@ pub(super) struct Security {
 }
 
 impl Security {
-    /// `None` where nothing is encrypted. `identity` is PEM with a certificate and its key.
+    /// `None` where nothing is encrypted. `identity` is PEM with a certificate and its key; `verified` says that a
+    /// person chose whose word counts.
     pub(super) async fn new(
         endpoint: &Endpoint,
         tls: Tls,
         authorities: Option<&str>,
         identity: Option<&Secret>,
+        verified: bool,
     ) -> Asked<Option<Self>> {
         if authorities.is_some() && tls != Tls::VerifyFull {
             return Err(Refusal::invalid("`authorities` verify nobody without `verify-full`"));
@@ -60,7 +62,7 @@ impl Security {
         };
         let config = config(provider, verifier, identity)?;
         let connector = TlsConnector::from(Arc::new(config));
-        Ok(Some(Self { connector, name: endpoint.server_name()?, verified: tls == Tls::VerifyFull }))
+        Ok(Some(Self { connector, name: endpoint.server_name()?, verified }))
     }
 
     pub(super) async fn shake(

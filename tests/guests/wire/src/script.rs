@@ -37,6 +37,9 @@ pub(crate) enum Step {
     StartTls {
         tls: Tls,
         authorities: Option<String>,
+        /// Gives the authorities as its own: the configuration has no such text.
+        #[serde(default)]
+        own: bool,
     },
     Startup {
         user: String,
@@ -130,7 +133,9 @@ impl Step {
                 protocol::ask_for_tls(stream)?;
                 "agreed".to_owned()
             }
-            Self::StartTls { tls, authorities } => {
+            Self::StartTls { tls, authorities, own } => {
+                let comment = if *own { "of my own\n" } else { "" };
+                let authorities = authorities.as_ref().map(|pem| format!("{comment}{pem}"));
                 stream.connection.start_tls((*tls).into(), authorities.as_deref())?;
                 "encrypted".to_owned()
             }

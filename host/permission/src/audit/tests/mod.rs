@@ -321,7 +321,31 @@ fn what_only_a_seal_can_tell() {
     // Another audit, with a seal of its own, in the place of this one.
     let (desk, other) = (Desk::with(5, 5), Desk::with(5, 5));
     desk.write(other.text());
-    assert!(broken(&desk).contains("not the"), "{}", broken(&desk));
+    assert_eq!(broken(&desk), "this is not the audit that was sealed here");
+    assert!(desk.seal().is_err(), "nor is it sealed as if it were");
+    // Begun anew, after all of the old one was removed: with the head and without it, longer and shorter.
+    for lines in [1, 9] {
+        let desk = Desk::with(5, 5);
+        fs::remove_file(desk.path()).unwrap();
+        fs::remove_file(desk.0.path().join("audit.head.minisig")).unwrap();
+        assert_eq!(broken(&desk), "an audit was sealed here, and is gone");
+        (0..lines).for_each(|_| note(&desk.audit(), "anew"));
+        assert_eq!(broken(&desk), "this is not the audit that was sealed here");
+        let fault = desk.seal().unwrap_err();
+        assert_eq!(fault.message, "the audit was not sealed: this is not the audit that was sealed here");
+        // As the help says to do, when it was meant to be.
+        let help = fault.help.unwrap();
+        let copy = help.split("remove ").nth(1).unwrap().split(' ').next().unwrap();
+        fs::remove_file(copy).unwrap();
+        desk.seal().unwrap();
+        assert_eq!(desk.verify().unwrap().sealed, lines);
+    }
+    // A head that is none.
+    for head in ["x", "untrusted comment: x\nRUQ=\ntrusted comment: y\nAA==\n"] {
+        let desk = Desk::with(5, 5);
+        fs::write(desk.0.path().join("audit.head.minisig"), head).unwrap();
+        assert!(broken(&desk).contains("its signature does not fit"), "{}", broken(&desk));
+    }
     // All of it removed, but for the head.
     let desk = Desk::with(5, 5);
     fs::remove_file(desk.path()).unwrap();

@@ -41,12 +41,16 @@ fn error(code: &str, words: &str) -> Vec<u8> {
     message(b'E', format!("SFATAL\0VFATAL\0C{code}\0M{words}\0Fauth.c\0\0").as_bytes())
 }
 
-/// What comes of a server that says this, one after the other, each when it was answered; and all that it was
-/// told. It then hangs up.
+/// What comes of a server of this machine that says this, one after the other, each when it was answered; and all
+/// that it was told. It then hangs up.
 async fn played(peer: Peer, script: Vec<Say>) -> (String, String) {
+    played_at(true, peer, script).await
+}
+
+async fn played_at(local: bool, peer: Peer, script: Vec<Say>) -> (String, String) {
     let (mut ours, mut theirs) = tokio::io::duplex(64 << 10);
-    let login =
-        Login { user: "reader".to_owned(), password: Secret::new(PASSWORD.as_bytes().to_vec()), peer };
+    let (user, password) = ("reader".to_owned(), Secret::new(PASSWORD.as_bytes().to_vec()));
+    let login = Login { user, password, peer, local };
     let client = async move {
         match authenticate(&mut ours, &login).await {
             Ok(()) => "let in".to_owned(),
@@ -266,6 +270,17 @@ async fn how_much_a_server_is_told_depends_on_who_it_is() {
         assert_eq!(answered.contains(PASSWORD), told_it, "{peer:?}: {told}");
         assert_eq!(told == "let in", told_it, "{peer:?}: {told}");
     }
+    for (peer, local, answers) in [
+        (Peer::Anybody, false, false),
+        (somebody(bound()), false, false),
+        (verified(None), false, true),
+        (Peer::Anybody, true, true),
+    ] {
+        let script = vec![says(asks(request::MD5, b"salt")), says(asks(request::OK, b""))];
+        let (told, answered) = played_at(local, peer.clone(), script).await;
+        assert_eq!(answered.starts_with("md5"), answers, "{peer:?} {local}: {told}");
+        assert_eq!(told == "let in", answers, "{peer:?} {local}: {told}");
+    }
 }
 
 #[tokio::test]
@@ -294,7 +309,7 @@ async fn what_comes_after_is_left_for_the_component() {
     theirs.write_all(&[asks(request::OK, b""), b"Z\0\0\0\x05I".to_vec()].concat()).await.unwrap();
     drop(theirs);
     let password = Secret::new(PASSWORD.as_bytes().to_vec());
-    let login = Login { user: "reader".to_owned(), password, peer: Peer::Anybody };
+    let login = Login { user: "reader".to_owned(), password, peer: Peer::Anybody, local: false };
     assert!(authenticate(&mut ours, &login).await.is_ok());
     let mut rest = Vec::new();
     ours.read_to_end(&mut rest).await.unwrap();
@@ -305,8 +320,12 @@ async fn what_comes_after_is_left_for_the_component() {
 async fn a_secret_that_is_no_password_is_not_tried() {
     for bad in [&b""[..], b"a\0b"] {
         let (mut ours, _theirs) = tokio::io::duplex(1024);
-        let login =
-            Login { user: "reader".to_owned(), password: Secret::new(bad.to_vec()), peer: Peer::Anybody };
+        let login = Login {
+            user: "reader".to_owned(),
+            password: Secret::new(bad.to_vec()),
+            peer: Peer::Anybody,
+            local: false,
+        };
         assert!(authenticate(&mut ours, &login).await.is_err());
     }
 }
