@@ -149,7 +149,7 @@ impl Authorizer {
         if ruling.allowed {
             return self.allow(question, &ruling, took);
         }
-        self.note_denial(question, &ruling, took)?;
+        self.note_denial(&question, &ruling, took)?;
         let why = match ruling.code {
             Code::AboveCeiling => format!("ceiling: {}", ruling.why),
             _ => ruling.why,
@@ -245,12 +245,12 @@ impl Authorizer {
         Ok(())
     }
 
-    fn note_denial(&self, question: Question, ruling: &Ruling, took: Duration) -> Result<()> {
+    fn note_denial(&self, question: &Question, ruling: &Ruling, took: Duration) -> Result<()> {
         let mut memory = self.memory();
-        if memory.denials.entry(question.1).or_default().takes(&question) {
+        if memory.denials.entry(question.1).or_default().takes(question) {
             return Ok(());
         }
-        self.record(&question, ruling, took)
+        self.record(question, ruling, took)
     }
 
     /// One answer.

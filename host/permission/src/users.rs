@@ -73,7 +73,7 @@ impl<'a> Users<'a> {
     pub fn set(&self, name: &str, roles: BTreeSet<Role>, by: &Principal) -> Result<()> {
         check_name(name)?;
         let user = User { roles, changed_by: by.to_string(), changed_at: clock::now() };
-        self.change(name, Some(user), by)
+        self.change(name, Some(&user), by)
     }
 
     pub fn remove(&self, name: &str, by: &Principal) -> Result<()> {
@@ -92,15 +92,15 @@ impl<'a> Users<'a> {
 
     /// One process has the store at a time, so nobody changes users between the look and the write; the write
     /// makes sure of it.
-    fn change(&self, name: &str, to: Option<User>, by: &Principal) -> Result<()> {
-        let bytes =
-            to.as_ref().map(serde_json::to_vec).transpose().map_err(|error| {
-                Fault::internal(Code::Bug, format!("a user that cannot be written: {error}"))
-            })?;
+    fn change(&self, name: &str, to: Option<&User>, by: &Principal) -> Result<()> {
+        let bytes = to
+            .map(serde_json::to_vec)
+            .transpose()
+            .map_err(|error| Fault::internal(Code::Bug, format!("a user that cannot be written: {error}")))?;
         for _ in 0..TRIES {
             let was = self.0.get(USERS, name.as_bytes())?;
             let mut all = self.list()?;
-            match &to {
+            match to {
                 Some(user) => all.insert(name.to_owned(), user.clone()),
                 None => all.remove(name),
             };

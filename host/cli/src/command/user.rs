@@ -61,7 +61,7 @@ impl User {
         match &self.verb {
             Verb::Set { name, roles } => {
                 operator.may(Action::UserWrite, &Resource::User(name.clone()))?;
-                set(&data_dir, name, roles.iter().copied().collect())
+                set(&data_dir, name, &roles.iter().copied().collect())
             }
             Verb::List => {
                 operator.may(Action::UserList, &Resource::Store)?;
@@ -75,10 +75,10 @@ impl User {
     }
 }
 
-fn set(data_dir: &DataDir, name: &str, roles: BTreeSet<Role>) -> Result<Reply> {
+fn set(data_dir: &DataDir, name: &str, roles: &BTreeSet<Role>) -> Result<Reply> {
     let store = SledStore::open(data_dir)?;
     Users::of(&store).set(name, roles.clone(), &Principal::operator())?;
-    let text = format!("{name} is {} in {}.\n", words(&roles), data_dir.root().display());
+    let text = format!("{name} is {} in {}.\n", words(roles), data_dir.root().display());
     Ok(Reply::new(text, json!({ "name": name, "roles": roles })))
 }
 
