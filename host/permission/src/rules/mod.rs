@@ -6,9 +6,9 @@ mod granting;
 mod policies;
 mod scope;
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
-use cedar_policy::{Authorizer as Engine, Context, Decision as Verdict, EntityUid, Request};
+use cedar_policy::{Authorizer as Engine, Context, Decision as Verdict, EntityUid, PolicySet, Request};
 use tidegate_model::Code;
 
 pub(crate) use granting::{Granting, policies_of};
@@ -46,12 +46,14 @@ impl Ruling {
 #[derive(Debug)]
 pub(crate) struct Rules {
     policies: Policies,
+    /// For each action those that can have a say about it, found when it is first asked about.
+    about: Vec<OnceLock<PolicySet>>,
     scope: Scope,
 }
 
 impl Rules {
     pub(crate) fn new(policies: Policies, scope: Scope) -> Self {
-        Self { policies, scope }
+        Self { policies, about: vec![OnceLock::new(); Action::ALL.len()], scope }
     }
 
     pub(crate) fn scope(&self) -> &Scope {
@@ -82,7 +84,11 @@ impl Rules {
             Ok(asked) => asked,
             Err(why) => return Ruling::deny(why),
         };
-        let answer = ENGINE.is_authorized(&asked.request, self.policies.set(), &asked.entities);
+        let about = match self.about.get(action as usize) {
+            Some(about) => about.get_or_init(|| self.policies.about(action)),
+            None => self.policies.set(),
+        };
+        let answer = ENGINE.is_authorized(&asked.request, about, &asked.entities);
         // A policy that cannot be evaluated would be passed over: a `forbid` that is passed over permits.
         if let Some(error) = answer.diagnostics().errors().next() {
             return Ruling::deny(format!("a policy cannot be evaluated: {error}"));

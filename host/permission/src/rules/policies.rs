@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{
+    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+};
 use tidegate_model::{Code, Fault, Result};
+
+use crate::vocabulary::Action;
 
 /// Texts that are kept compiled: those that come with the platform, and ceilings.
 const KNOWN_TEXTS: usize = 32;
@@ -139,6 +143,19 @@ impl Policies {
         &self.set
     }
 
+    /// Those that can have a say about an action, by what they say themselves that they are about. The engine looks
+    /// at every policy that it is given.
+    pub(crate) fn about(&self, action: Action) -> PolicySet {
+        let names: Vec<&str> = action.groups().iter().copied().chain([action.as_str()]).collect();
+        let is_meant = |uid: &EntityUid| names.contains(&uid.id().unescaped());
+        let about = self.set.policies().filter(|policy| match policy.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::Eq(uid) => is_meant(&uid),
+            ActionConstraint::In(uids) => uids.iter().any(is_meant),
+        });
+        PolicySet::from_policies(about.cloned()).unwrap_or_else(|_| self.set.clone())
+    }
+
     pub(crate) fn note(&self, id: &PolicyId) -> Option<&Note> {
         self.notes.get(id)
     }
@@ -206,7 +223,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::vocabulary::Action;
 
     #[test]
     fn the_schema_and_the_vocabulary_say_the_same() {
@@ -228,6 +244,29 @@ mod tests {
             (shipped::roles(), true),
         ] {
             check(&source, may_permit).unwrap_or_else(|fault| panic!("{fault}"));
+        }
+    }
+
+    #[test]
+    fn no_policy_that_has_a_say_is_left_out() {
+        let policies = joined(
+            [shipped::always(), shipped::modules(), shipped::roles(), shipped::ceiling_strict()]
+                .map(|source| Policies::known(&source)),
+        )
+        .unwrap();
+        for action in Action::ALL {
+            let about = policies.about(*action);
+            assert!(about.num_of_policies() < policies.set().num_of_policies(), "{action}");
+            for policy in policies.set().policies() {
+                // As Cedar itself writes it: an action that is named, a group that is, or none.
+                let text = policy.to_string();
+                let scope = text.split_once("action").unwrap().1.split_once("resource").unwrap().0;
+                let named = |name: &str| scope.contains(&format!("\"{name}\""));
+                let meant = !scope.contains("Action::")
+                    || named(action.as_str())
+                    || action.groups().iter().any(|g| named(g));
+                assert_eq!(about.policy(policy.id()).is_some(), meant, "{action}: {text}");
+            }
         }
     }
 
