@@ -51,6 +51,16 @@ fn a_run_and_its_worker_are_of_one_trace() {
 }
 
 #[test]
+fn an_audit_that_was_taken_away_with_its_folder_is_missed() {
+    let project = ran();
+    fs::rename(project.path(".tidegate"), project.path("away")).unwrap();
+    let gone = project.run(&["audit", "verify"]).expect_code(1);
+    assert!(gone.stderr.contains("an audit was sealed here, and is gone"), "{}", gone.stderr);
+    fs::rename(project.path("away"), project.path(".tidegate")).unwrap();
+    project.run(&["audit", "verify"]).expect_code(0);
+}
+
+#[test]
 fn a_denied_run_is_sealed_too_and_a_cut_is_seen() {
     let project = Project::with_streams("cities: { mode: full }");
     project.write("data/cities.csv", "id,name\n1,Bern\n");

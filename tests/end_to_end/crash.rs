@@ -205,8 +205,14 @@ impl<'a> Series<'a> {
                 if self.write == Write::Replace {
                     self.exchange();
                 }
-                self.project.load();
-                self.verify_rows();
+                let beside = self.project.run(&["run", "p.yaml", "--yes-grant", "--json"]);
+                if beside.code == Some(3) && beside.stdout.contains("TG0303") {
+                    // It sleeps in the very middle of a record: nobody may do anything that nobody can record.
+                    self.tally.with_the_audit += 1;
+                } else {
+                    beside.expect_code(0);
+                    self.verify_rows();
+                }
                 run.wake();
                 self.verify_rows();
             }

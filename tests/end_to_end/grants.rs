@@ -99,6 +99,16 @@ fn what_is_taken_back_ends_the_run_that_uses_it() {
     assert_eq!(rows_and_keys(&project.read("flights", "id")), (1_500_000, 1_500_000));
 }
 
+#[test]
+fn a_component_that_is_revoked_stops() {
+    let (project, running) = loading();
+    let digest =
+        project.run(&["plugin", "inspect", "files", "--json"]).expect_code(0).json()["digest"].clone();
+    project.run(&["plugin", "revoke", digest.as_str().unwrap(), "--reason", "leaks rows"]).expect_code(0);
+    let said = refused(&project, running);
+    assert!(said.contains("TG0208") && said.contains("leaks rows"), "{said}");
+}
+
 /// Nobody knows then what is still granted. A connector that only waits is ended too, whatever it is asked.
 #[test]
 fn grants_that_cannot_be_read_any_more_end_what_uses_them() {
@@ -125,14 +135,51 @@ fn grants_that_cannot_be_read_any_more_end_what_uses_them() {
 }
 
 #[test]
+fn a_grant_that_would_mean_something_else_is_refused() {
+    let project = project();
+    for (arguments, expected) in [
+        (["--expires", "2020-01-01"], "that is over already"),
+        (["--expires", "0d"], "that is over already"),
+        (["--columns", "citys=id"], "did you mean `cities`"),
+    ] {
+        let refused =
+            project.run(&[&["grant", "add", "p.yaml", "--yes"], &arguments[..]].concat()).expect_code(2);
+        assert!(refused.stderr.contains(expected), "{arguments:?}: {}", refused.stderr);
+    }
+    assert!(!project.path("grants.yaml").exists());
+}
+
+/// An update, and the end of a grant, give back nothing that was narrowed.
+#[test]
+fn columns_stay_narrowed_until_somebody_grants_anew() {
+    let project = project();
+    project.run(&["grant", "add", "p.yaml", "--yes", "--columns", "cities=id"]).expect_code(0);
+    let path = project.path("grants.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let digest = text.lines().find(|line| line.contains("digest:")).unwrap().to_owned();
+    let other = format!("    digest: sha256:{}", "ab".repeat(32));
+    std::fs::write(&path, text.replace(&digest, &other)).unwrap();
+    let ran = project.load();
+    assert_eq!(ran["streams"]["cities"]["columns"], 1, "{ran:#}");
+}
+
+#[test]
 fn a_part_can_be_granted_and_the_rest_is_shown() {
     let project = project();
     let refused = project.run(&["grant", "add", "p.yaml", "--yes", "--only", "sorce"]).expect_code(2);
     assert!(refused.stderr.contains("did you mean `source`"), "{}", refused.stderr);
     project.run(&["grant", "add", "p.yaml", "--yes", "--only", "source", "--expires", "90d"]).expect_code(0);
     let diff = project.run(&["grant", "diff", "p.yaml"]).expect_code(0);
-    assert!(diff.stdout.contains("  read files below ./data (ordinary, granted)"), "{}", diff.stdout);
-    assert!(diff.stdout.contains("+ use the host's decoders (ordinary, asked for)"), "{}", diff.stdout);
+    assert!(
+        diff.stdout.contains("  read files below ./data (`source`, ordinary, granted)"),
+        "{}",
+        diff.stdout
+    );
+    assert!(
+        diff.stdout.contains("+ use the host's decoders (`kernels`, ordinary, asked for)"),
+        "{}",
+        diff.stdout
+    );
     let list = project.run(&["grant", "list", "p.yaml", "--json"]).expect_code(0).json();
     assert_eq!(list["grants"][0]["allow"].as_array().unwrap().len(), 1, "{list:#}");
     assert!(list["grants"][0]["expires"].is_string(), "{list:#}");

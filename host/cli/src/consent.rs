@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_infrastructure::{DataDir, clock};
 use tidegate_model::{
-    CapabilityKind, Code, Fault, Permission, Result, StreamName, Task, WorkOrder, list, short_digest, tame,
+    CapabilityKind, Code, Fault, Permission, Result, StreamName, Task, WorkOrder, list, short_digest,
+    suggestion, tame,
 };
 use tidegate_permission::{
     Action, Authorizer, Ceiling, Choice, Grants, Lock, Locked, Principal, Requested, Resource, Review,
@@ -74,6 +75,8 @@ pub fn obtain(cx: &Context, project: &Project, consent: Consent, task: Task) -> 
     }
     // What is optional is asked for together with what is required, and does not stop a run that can do
     // without.
+    order.limits = order.limits.narrowed(&grants.limits(&order.pipeline, &order.component));
+    order.columns = columns(project, &order, &grants)?;
     if consent == Consent::Rehearsal {
         return rehearsed(order, &operator, &review);
     }
@@ -95,8 +98,7 @@ pub fn obtain(cx: &Context, project: &Project, consent: Consent, task: Task) -> 
     put_on_record(&order, &review)?;
     order.permissions = review.require(&grants)?;
     order.grants = Some(grants.path().to_owned());
-    let granted = grants.limits(&order.pipeline, &order.component, clock::now());
-    order.limits = order.limits.narrowed(&granted);
+    order.limits = order.limits.narrowed(&grants.limits(&order.pipeline, &order.component));
     order.columns = columns(project, &order, &grants)?;
     lock.set(&order.pipeline, &order.component, &order.permissions)?;
     Ok(order)
@@ -108,7 +110,7 @@ fn columns(
     order: &WorkOrder,
     grants: &Grants,
 ) -> Result<BTreeMap<StreamName, BTreeSet<String>>> {
-    let columns = grants.columns(&order.pipeline, &order.component, clock::now());
+    let columns = grants.columns(&order.pipeline, &order.component);
     for (name, spec) in &project.pipeline.extract.streams {
         let Some(granted) = columns.get(name) else { continue };
         let needed = spec.cursor.iter().chain(&spec.key);
@@ -143,7 +145,7 @@ fn approved_before(
 
 /// An order for which all that can be granted is, once, and nothing is kept but in the audit.
 fn rehearsed(order: WorkOrder, operator: &Operator, review: &Review) -> Result<WorkOrder> {
-    let grant = review.grant_to_add();
+    let grant = review.grant_of_all();
     operator.may_grant(&grant, is_signed(&order))?;
     let source = review.requested();
     Ok(WorkOrder { source, permissions: grant.allow, rehearsal: true, ..order })
@@ -165,6 +167,12 @@ pub fn grant_only(
     let operator = Operator::new(&project.data_dir, None)?;
     plugins::may_load(&operator, &plugin)?;
     let Reviewed { order, review, mut grants } = reviewed(project, &plugin)?;
+    let streams = &project.pipeline.extract.streams;
+    if let Some(stream) = choice.columns.keys().find(|stream| !streams.contains_key(*stream)) {
+        let why = format!("the pipeline has no stream `{stream}` whose columns could be granted");
+        let help = suggestion(stream.as_str(), streams.keys().map(StreamName::as_str));
+        return Err(Fault::user(Code::BadUsage, why).help(help));
+    }
     let grant = review.grant_of(choice, &order.component)?;
     let granted = review.effective();
     let already = grant.allow.iter().all(|permission| granted.contains(permission));
@@ -199,7 +207,7 @@ pub fn reviewed(project: &Project, plugin: &Plugin) -> Result<Reviewed> {
     order.permissions = review.effective();
     order.source = review.requested();
     order.grants = Some(grants.path().to_owned());
-    order.columns = grants.columns(&order.pipeline, &order.component, clock::now());
+    order.columns = grants.columns(&order.pipeline, &order.component);
     Ok(Reviewed { order, review, grants })
 }
 

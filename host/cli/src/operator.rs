@@ -1,7 +1,7 @@
 //! Whoever typed the command, as the authorizer knows them.
 
 use tidegate_infrastructure::{DataDir, SledStore, clock};
-use tidegate_model::{Code, Result, RunId, list};
+use tidegate_model::{Code, Result, Retry, RunId, list};
 use tidegate_permission::{
     Action, Authorizer, Ceiling, Explanation, Grant, Grants, Principal, Resource, Role, Users,
 };
@@ -28,7 +28,11 @@ impl Operator {
     /// that can write to its folder, and could as well remove it.
     pub fn who_restores(data_dir: &DataDir) -> Result<Self> {
         let user = Principal::operator();
-        let roles = roles(data_dir, &user).unwrap_or_else(|_| vec![Role::Admin]);
+        let roles = match roles(data_dir, &user) {
+            // One that somebody has at the moment is not damaged.
+            Err(fault) if fault.code == Code::StoreUnusable && fault.retry == Retry::No => vec![Role::Admin],
+            roles => roles?,
+        };
         Self::with(data_dir, user, &roles, None)
     }
 

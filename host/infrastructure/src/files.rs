@@ -169,6 +169,20 @@ pub fn can_link(folder: impl AsRef<Path>) -> Result<()> {
     remove(&second)
 }
 
+/// A path as everybody would find it: absolute, without links and `..`, as far as it is there.
+pub fn resolved(path: impl AsRef<Path>) -> PathBuf {
+    let path = std::path::absolute(&path).unwrap_or_else(|_| path.as_ref().to_owned());
+    let mut rest = PathBuf::new();
+    for ancestor in path.ancestors() {
+        if let Ok(found) = fs::canonicalize(ancestor) {
+            return if rest.as_os_str().is_empty() { found } else { found.join(rest) };
+        }
+        let Some(name) = ancestor.file_name() else { break };
+        rest = if rest.as_os_str().is_empty() { name.into() } else { Path::new(name).join(rest) };
+    }
+    path
+}
+
 /// The operating system's reason without its number: `No such file or directory`.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();

@@ -1,5 +1,4 @@
-//! The platform's own small data: users, encrypted secrets, plugin versions, metrics. What people edit stays in
-//! files.
+//! The platform's own small data: users and encrypted secrets. What people edit stays in files.
 
 mod backup;
 mod conformance;

@@ -58,21 +58,25 @@ struct Memory {
 #[derive(Debug, Default)]
 struct Tally {
     count: u64,
-    /// Those that were not written, and the last of them.
+    /// Those that were not written yet, and the last of them.
     unwritten: u64,
     last: Option<Question>,
 }
 
 impl Tally {
-    /// Counts one more; false when it is to be written by itself.
-    fn takes(&mut self, question: &Question) -> bool {
+    /// Counts one more. None: it is to be written by itself; else what is to be written for many, if anything is:
+    /// at the first of them and whenever their number has doubled, so that little is lost with a process that dies.
+    fn take(&mut self, question: &Question) -> Option<Option<(Question, u64)>> {
         self.count += 1;
-        let takes = self.count > WRITTEN;
-        if takes {
-            self.unwritten += 1;
-            self.last = Some(question.clone());
-        }
-        takes
+        let more = self.count.checked_sub(WRITTEN).filter(|more| *more > 0)?;
+        self.unwritten += 1;
+        self.last = Some(question.clone());
+        Some(if more.is_power_of_two() { self.rest() } else { None })
+    }
+
+    /// What is not written yet.
+    fn rest(&mut self) -> Option<(Question, u64)> {
+        Some((self.last.take()?, std::mem::take(&mut self.unwritten)))
     }
 }
 
@@ -187,6 +191,18 @@ impl Authorizer {
         Ruling { allowed: false, code: Code::PluginRevoked, why, policy: Some("revocation".to_owned()) }
     }
 
+    /// A fault once a component was revoked; that this cannot be found out for a moment is none.
+    pub fn still_loads(&self, digest: &str) -> Result<()> {
+        match self.revocations.find(digest) {
+            Ok(Some(revocation)) => {
+                let why = format!("the component was revoked while it ran: {}", revocation.in_words());
+                Err(Fault::user(Code::PluginRevoked, why)
+                    .help("what was committed stays; nothing runs it any more"))
+            }
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
     /// Where a location that `who` may read really begins: no link beyond it may be followed out of it.
     /// `None` for what is not local, and what no grant covers.
     pub fn granted(&self, who: &Principal, location: &str) -> Option<Granted> {
@@ -194,9 +210,12 @@ impl Authorizer {
         is_component.then(|| self.rules().scope().granted(location)).flatten()
     }
 
-    /// Whether a grant narrows the columns of a stream: then each is a question, [`Action::ColumnRead`].
+    /// Whether a grant narrows the columns of a stream, or the ceiling has a say about columns: then each is a
+    /// question, [`Action::ColumnRead`].
     pub fn limits_columns(&self, stream: &StreamName) -> bool {
-        self.rules().scope().columns.contains(stream)
+        let rules = self.rules();
+        // One policy is always there: that of the grants.
+        rules.scope().columns.contains(stream) || rules.about(Action::ColumnRead).num_of_policies() > 1
     }
 
     /// From now on an order permits no more than this, as something was taken back. What was allowed before is
@@ -224,6 +243,10 @@ impl Authorizer {
     }
 
     fn allow(&self, question: Question, ruling: &Ruling, took: Duration) -> Result<()> {
+        if matches!(question.1, Action::SecretRead | Action::SecretWrite) {
+            // Each time: an audit that cannot be written any more must not go unnoticed.
+            return self.record(&question, ruling, took);
+        }
         let mut memory = self.memory();
         if let Some(repeats) = memory.allowed.get_mut(&question) {
             *repeats += 1;
@@ -233,8 +256,8 @@ impl Authorizer {
             if memory.used.len() < REMEMBERED {
                 memory.used.insert((question.1, question.2.clone()));
             }
-            if memory.news.entry(question.1).or_default().takes(&question) {
-                return Ok(());
+            if let Some(many) = memory.news.entry(question.1).or_default().take(&question) {
+                return self.write_many(Decision::Allow, many);
             }
         }
         if memory.allowed.len() >= REMEMBERED {
@@ -247,8 +270,8 @@ impl Authorizer {
 
     fn note_denial(&self, question: &Question, ruling: &Ruling, took: Duration) -> Result<()> {
         let mut memory = self.memory();
-        if memory.denials.entry(question.1).or_default().takes(question) {
-            return Ok(());
+        if let Some(many) = memory.denials.entry(question.1).or_default().take(question) {
+            return self.write_many(Decision::Deny, many);
         }
         self.record(question, ruling, took)
     }
@@ -258,6 +281,14 @@ impl Authorizer {
         let decision = if ruling.allowed { Decision::Allow } else { Decision::Deny };
         let entry = self.entry(question, decision, &ruling.why);
         self.audit.record(&Entry { policy: ruling.policy.as_deref(), took: Some(took), ..entry })
+    }
+
+    /// Those of a tally that are to be written now.
+    fn write_many(&self, decision: Decision, many: Option<(Question, u64)>) -> Result<()> {
+        match many {
+            Some((question, count)) => self.record_many(&question, decision, MANY, count),
+            None => Ok(()),
+        }
     }
 
     /// Several answers that are alike.
@@ -284,9 +315,7 @@ impl Authorizer {
         let Memory { news, denials, .. } = memory;
         for (tallies, decision) in [(news, Decision::Allow), (denials, Decision::Deny)] {
             for tally in tallies.values_mut() {
-                if let Some(question) = tally.last.take() {
-                    self.record_many(&question, decision, MANY, std::mem::take(&mut tally.unwritten))?;
-                }
+                self.write_many(decision, tally.rest())?;
             }
         }
         Ok(())

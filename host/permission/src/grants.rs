@@ -302,22 +302,31 @@ impl Grants {
         found
     }
 
-    /// The terms on which a component has what it has now, as a grant of nothing: of several grants the earliest
-    /// end, the narrowest limits, and the columns that all of them allow.
-    pub(crate) fn held(
+    /// A grant of nothing, on the terms of what a component has now: the earliest end of its grants, and what its
+    /// connector is narrowed to. Says whether it has anything.
+    pub(crate) fn terms(
         &self,
         pipeline: &PipelineName,
         component: &ComponentRef,
         now: DateTime<Utc>,
-    ) -> Option<Grant> {
-        let mut holding = self.holding(pipeline, component, now).peekable();
-        holding.peek()?;
-        Some(Grant {
-            expires: holding.filter_map(|grant| grant.expires).min(),
-            limits: self.limits(pipeline, component, now),
-            columns: self.columns(pipeline, component, now),
+    ) -> (Grant, bool) {
+        let holding = || self.holding(pipeline, component, now);
+        let grant = Grant {
+            expires: holding().filter_map(|grant| grant.expires).min(),
+            limits: self.limits(pipeline, component),
+            columns: self.columns(pipeline, component),
             ..Grant::new(pipeline, component, Vec::new())
-        })
+        };
+        (grant, holding().next().is_some())
+    }
+
+    /// Those of a component's connector, whichever version they are for and whether they are over or not.
+    fn about<'a>(
+        &'a self,
+        pipeline: &'a PipelineName,
+        component: &'a ComponentRef,
+    ) -> impl Iterator<Item = &'a Grant> {
+        self.list.iter().filter(move |grant| grant.pipeline == *pipeline && grant.name() == component.name)
     }
 
     fn holding<'a>(
@@ -329,16 +338,16 @@ impl Grants {
         self.list.iter().filter(move |grant| grant.is_for(pipeline, component) && !grant.is_over(now))
     }
 
-    /// The columns that the grants of a component narrow streams to: those that all of them list that list the
-    /// stream at all.
+    /// The columns that streams are narrowed to: those that all grants of a connector list that list the stream at
+    /// all. Also grants for other versions, and those that are over: what was narrowed stays so until somebody
+    /// grants anew, and no update and no end of a grant widens it.
     pub fn columns(
         &self,
         pipeline: &PipelineName,
         component: &ComponentRef,
-        now: DateTime<Utc>,
     ) -> BTreeMap<StreamName, BTreeSet<String>> {
         let mut narrowed: BTreeMap<StreamName, BTreeSet<String>> = BTreeMap::new();
-        for (stream, columns) in self.holding(pipeline, component, now).flat_map(|grant| &grant.columns) {
+        for (stream, columns) in self.about(pipeline, component).flat_map(|grant| &grant.columns) {
             narrowed
                 .entry(stream.clone())
                 .and_modify(|known| known.retain(|column| columns.contains(column)))
@@ -347,9 +356,9 @@ impl Grants {
         narrowed
     }
 
-    /// The limits that the grants of a component set, the narrowest of each.
-    pub fn limits(&self, pipeline: &PipelineName, component: &ComponentRef, now: DateTime<Utc>) -> Limits {
-        let limits = || self.holding(pipeline, component, now).map(|grant| &grant.limits);
+    /// The limits that the grants of a connector set, the narrowest of each; of the same grants as the columns.
+    pub fn limits(&self, pipeline: &PipelineName, component: &ComponentRef) -> Limits {
+        let limits = || self.about(pipeline, component).map(|grant| &grant.limits);
         Limits {
             memory: limits().filter_map(|limits| limits.memory).min(),
             parallelism: limits().filter_map(|limits| limits.parallelism).min(),

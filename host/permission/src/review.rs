@@ -21,9 +21,9 @@ pub struct Review {
     pub changed_from: Option<String>,
     #[serde(skip)]
     ceiling: Ceiling,
-    /// The terms of what is granted to it already.
+    /// A grant of nothing, on the terms of what is granted to it already; and whether anything is.
     #[serde(skip)]
-    held: Option<Grant>,
+    terms: (Grant, bool),
     #[serde(skip)]
     pipeline: PipelineName,
     #[serde(skip)]
@@ -111,7 +111,7 @@ impl Review {
             requests: requests.collect::<Result<_>>()?,
             changed_from: grants.changed_from(pipeline, component).map(str::to_owned),
             ceiling: ceiling.clone(),
-            held: grants.held(pipeline, component, now),
+            terms: grants.terms(pipeline, component, now),
             pipeline: pipeline.clone(),
             component: component.clone(),
         })
@@ -146,15 +146,24 @@ impl Review {
         self.grant(sorted(allow.collect()))
     }
 
+    /// The grant of all that can be granted of the request, whatever is granted of it today.
+    pub fn grant_of_all(&self) -> Grant {
+        let signed = self.component.publisher.is_some();
+        let allow = self.requests.iter().flat_map(|line| match line.standing {
+            Standing::AboveCeiling(_) | Standing::NotAsked => Vec::new(),
+            _ if self.ceiling.term(&self.pipeline, &line.permission(), signed).is_ok() => {
+                vec![line.permission()]
+            }
+            _ => line.allowed.iter().map(|allowed| allowed.permission.clone()).collect(),
+        });
+        self.grant(sorted(allow.collect()))
+    }
+
     /// A grant of these by digest, on the terms of what the component has already: what was narrowed stays so.
     pub(crate) fn grant(&self, allow: Vec<Permission>) -> Grant {
-        match &self.held {
-            Some(held) => Grant { allow, ..held.clone() },
-            None => {
-                let grant = Grant::new(&self.pipeline, &self.component, allow);
-                self.ceiling.on_its_terms(grant, self.component.publisher.is_some())
-            }
-        }
+        let (terms, holds) = &self.terms;
+        let grant = Grant { allow, ..terms.clone() };
+        if *holds { grant } else { self.ceiling.on_its_terms(grant, self.component.publisher.is_some()) }
     }
 
     /// The effective permissions if everything required is granted. Otherwise what is missing, and as help
@@ -192,7 +201,7 @@ impl Review {
         )))
     }
 
-    /// The request as sentences: "read files below ./data: reads the files you point it at (required)".
+    /// The request as sentences: "read files below ./data: reads the files you point it at (`source`, required)".
     pub fn in_words(&self) -> Vec<String> {
         let sentence = |line: &Requested| {
             let need = if line.required { "required" } else { "optional" };
@@ -202,7 +211,10 @@ impl Review {
                 Standing::AboveCeiling(why) => format!(", cannot be granted: {why}"),
                 Standing::NotAsked => ", not used by this configuration".to_owned(),
             };
-            format!("{}: {} ({need}{standing})", line.ask(), one_line(&line.reason))
+            let risk = line.risk.filter(|risk| *risk != Risk::Ordinary);
+            let risk = risk.map(|risk| format!(", {risk}")).unwrap_or_default();
+            let (ask, reason, id) = (line.ask(), one_line(&line.reason), one_line(&line.id));
+            format!("{ask}: {reason} (`{id}`, {need}{risk}{standing})")
         };
         self.requests.iter().map(sentence).collect()
     }

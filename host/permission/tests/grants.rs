@@ -61,9 +61,9 @@ fn from_the_first_question_to_the_run() {
     assert_eq!(
         asked.in_words(),
         [
-            "read files below ./data: reads the files you point it at (required)",
-            "use the host's decoders: reads faster\u{fffd}[2J (optional)",
-            "send HTTP requests to a place that is not configured: tells a hook (optional, not used by this configuration)",
+            "read files below ./data: reads the files you point it at (`source`, required)",
+            "use the host's decoders: reads faster\u{fffd}[2J (`kernels`, optional)",
+            "send HTTP requests to a place that is not configured: tells a hook (`hook`, optional, not used by this configuration)",
         ]
     );
     assert!(asked.effective().is_empty());
@@ -211,7 +211,8 @@ fn a_part_can_be_granted_for_a_while() {
     assert_eq!(effective(&load(folder.path())), "files ./data; http https://x.org/v1 (GET)");
     let asked = review(&grants, &config, "a");
     assert!(
-        asked.in_words()[2].ends_with("(optional, granted in part: http https://x.org/v1 (GET))"),
+        asked.in_words()[2]
+            .ends_with("(`hook`, optional, sensitive, granted in part: http https://x.org/v1 (GET))"),
         "{:?}",
         asked.in_words()
     );

@@ -1,14 +1,15 @@
 //! Streams of bytes: a guest reads them piece by piece, or hands them to a kernel.
 //!
-//! Whatever is behind a stream is read and decompressed synchronously on a blocking thread, a piece at a
-//! time. That is what bounds a decompression bomb (nothing is inflated that nobody asked for), and a panic in
-//! a decompressor ends with its thread.
+//! Files, and whatever must be decompressed, are read synchronously on a blocking thread, a piece at a time. That is
+//! what bounds a decompression bomb (nothing is inflated that nobody asked for), and a panic in a decompressor ends
+//! with its thread. What arrives over the runtime as it is needs no thread.
 
 use std::io::{BufReader, Read};
+use std::pin::Pin;
 
 use flate2::read::MultiGzDecoder;
 use tidegate_model::{Code, Fault};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::SyncIoBridge;
 use wasmtime::component::Resource;
 
@@ -27,12 +28,22 @@ const HELD: u64 = 1 << 20;
 const ZSTD_WINDOW_LOG: u32 = 23;
 const ZSTD_HELD: u64 = HELD + (1 << ZSTD_WINDOW_LOG);
 
+/// One `read` of what arrives gives at most this much: it comes in small pieces.
+const MAX_ARRIVING: usize = 64 << 10;
+
 pub(crate) type Reader = Box<dyn Read + Send>;
+pub(crate) type Arriving = Pin<Box<dyn AsyncRead + Send>>;
+
+enum Source {
+    /// To be read on blocking threads only.
+    Blocking(Reader),
+    Arriving(Arriving),
+}
 
 /// A guest's `byte-stream`.
 pub struct ByteStream {
-    /// Absent while a blocking thread reads from it.
-    reader: Option<Reader>,
+    /// Absent while it is read from.
+    source: Option<Source>,
     /// Where in the stored file it begins; 0 for compressed ones, whose positions are counted after
     /// decompression.
     pub(crate) start: u64,
@@ -56,12 +67,22 @@ impl ByteStream {
         let charge = guest.ledger().charge(held)?;
         let reader =
             decompressed(stored, compression).map_err(|error| Refusal::unavailable(error.to_string()))?;
-        Ok(Self { reader: Some(reader), start, origin, object, _charge: charge })
+        Ok(Self { source: Some(Source::Blocking(reader)), start, origin, object, _charge: charge })
+    }
+
+    /// Of bytes that come over the runtime.
+    pub(crate) fn arriving(guest: &Guest, arriving: Arriving, origin: String) -> Asked<Self> {
+        let charge = guest.ledger().charge(HELD)?;
+        Ok(Self { source: Some(Source::Arriving(arriving)), start: 0, origin, object: None, _charge: charge })
     }
 
     pub(crate) fn into_reader(self) -> Asked<(Reader, Charge)> {
-        let Self { reader, _charge, .. } = self;
-        Ok((reader.ok_or_else(interrupted)?, _charge))
+        let Self { source, _charge, .. } = self;
+        let reader = match source.ok_or_else(interrupted)? {
+            Source::Blocking(reader) => reader,
+            Source::Arriving(arriving) => from_async(arriving),
+        };
+        Ok((reader, _charge))
     }
 }
 
@@ -123,6 +144,31 @@ pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send
     })
 }
 
+impl Source {
+    /// The next bytes, at most so many; none at the end.
+    async fn read(self, length: usize) -> Asked<(Self, std::io::Result<Vec<u8>>)> {
+        match self {
+            Self::Blocking(mut reader) => {
+                on_thread(move || {
+                    let mut buffer = vec![0; length];
+                    let read = reader.read(&mut buffer).map(|read| {
+                        buffer.truncate(read);
+                        buffer
+                    });
+                    (Self::Blocking(reader), read)
+                })
+                .await
+            }
+            Self::Arriving(mut arriving) => {
+                let length = length.min(MAX_ARRIVING);
+                let mut buffer = Vec::with_capacity(length);
+                let read = (&mut arriving).take(length as u64).read_buf(&mut buffer).await;
+                Ok((Self::Arriving(arriving), read.map(|_| buffer)))
+            }
+        }
+    }
+}
+
 impl bytes::Host for Guest {}
 
 impl bytes::HostByteStream for Guest {
@@ -132,19 +178,11 @@ impl bytes::HostByteStream for Guest {
             return Err(Refusal::invalid("`read` of no bytes"));
         }
         let charge = self.ledger().charge(length as u64)?;
-        let mut reader = self.table.get_mut(&stream)?.reader.take().ok_or_else(interrupted)?;
-        let (reader, read) = on_thread(move || {
-            let mut buffer = vec![0; length];
-            let read = reader.read(&mut buffer).map(|read| {
-                buffer.truncate(read);
-                buffer
-            });
-            (reader, read)
-        })
-        .await?;
+        let source = self.table.get_mut(&stream)?.source.take().ok_or_else(interrupted)?;
+        let (source, read) = source.read(length).await?;
         drop(charge);
         let stream = self.table.get_mut(&stream)?;
-        stream.reader = Some(reader);
+        stream.source = Some(source);
         let read = read.map_err(|error| Refusal::unavailable(format!("{}: {error}", stream.origin)))?;
         self.meter.moved(read.len() as u64, 0);
         if !read.is_empty() {

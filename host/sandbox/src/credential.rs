@@ -9,10 +9,11 @@ mod hmac;
 mod oauth2;
 mod slot;
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
 use tidegate_model::{Binding, CapabilityKind, Code, Fault, Permission, Placement, Result};
 use tidegate_permission::{Action, Authorizer, Module, Principal, Resource as Asset, Vault, is_below};
+use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::bindings::credentials;
@@ -24,6 +25,9 @@ use crate::redaction::Redaction;
 use crate::refusal::{Asked, Refusal};
 
 use self::slot::Slot;
+
+/// Secrets and tokens that are looked for; of more, the newest.
+const KNOWN: usize = 64;
 
 /// The slots of one run. Cheap to clone.
 #[derive(Clone)]
@@ -40,8 +44,9 @@ struct Office {
     slots: Vec<Arc<Slot>>,
     /// All slots by name, also those that `http` has no use for.
     bound: Vec<String>,
-    /// The secrets that are held at the moment.
-    known: Mutex<Vec<Weak<Needles>>>,
+    /// What this run had to do with, the newest last: a server may say later, and elsewhere, what it was sent once.
+    known: Mutex<Vec<Arc<Needles>>>,
+    acquainted: OnceCell<()>,
 }
 
 impl Credentials {
@@ -61,6 +66,7 @@ impl Credentials {
             slots,
             bound,
             known: Mutex::default(),
+            acquainted: OnceCell::new(),
         }))
     }
 
@@ -109,21 +115,32 @@ impl Credentials {
         Ok(())
     }
 
-    /// What is held at the moment, for texts that no single answer is behind.
-    fn held(&self) -> Redaction {
+    /// Gets to know every secret that requests can carry, before the first answer comes: a server may have one from a
+    /// run before. What cannot be had was not sent either.
+    pub(crate) async fn get_acquainted(&self) {
+        let all = async {
+            for slot in &self.0.slots {
+                // What it answers is remembered there; that there is none is for the request to say that needs it.
+                let _ = slot.secret(&self.0).await;
+            }
+        };
+        self.0.acquainted.get_or_init(|| all).await;
+    }
+
+    /// What must not be seen of any answer, whoever gives it.
+    pub(crate) fn redaction(&self) -> Redaction {
         let mut redaction = Redaction::default();
-        let mut known = self.0.known.lock().unwrap_or_else(|broken| broken.into_inner());
-        known.retain(|needles| needles.strong_count() > 0);
-        known.iter().filter_map(Weak::upgrade).for_each(|needles| redaction.add(needles));
+        let known = self.0.known.lock().unwrap_or_else(|broken| broken.into_inner());
+        known.iter().for_each(|needles| redaction.add(needles.clone()));
         redaction
     }
 
-    /// The text, without any secret that is held at the moment.
+    /// The text, without any secret that this run had to do with.
     pub(crate) fn hide(&self, text: &str) -> Option<String> {
         if self.0.slots.is_empty() {
             return None;
         }
-        let hidden = self.held().text(text);
+        let hidden = self.redaction().text(text);
         (hidden != text).then_some(hidden)
     }
 
@@ -141,8 +158,12 @@ impl Credentials {
 impl Office {
     fn know(&self, needles: &Arc<Needles>) {
         let mut known = self.known.lock().unwrap_or_else(|broken| broken.into_inner());
-        known.retain(|needles| needles.strong_count() > 0);
-        known.push(Arc::downgrade(needles));
+        // The same again, as after every minute, is found already.
+        known.retain(|other| other != needles);
+        if known.len() >= KNOWN {
+            known.remove(0);
+        }
+        known.push(needles.clone());
     }
 }
 

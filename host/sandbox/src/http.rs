@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_model::{Code, Fault, Result};
+use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio_util::io::StreamReader;
@@ -49,30 +50,24 @@ impl Drop for Pending {
 }
 
 impl Guest {
-    fn submit_request(&mut self, request: Request) -> Asked<Pending> {
+    /// What is to be sent, once it was decided, and what it holds meanwhile.
+    fn prepare(&mut self, request: Request) -> Asked<(Outgoing, Charge, OwnedSemaphorePermit)> {
         let permit = permit(&self.in_flight)?;
         let timeout = request.timeout.map_or(request::TIMEOUT, |ms| Duration::from_millis(ms.into()));
         let Request { method, url, headers, body, .. } = request;
         let mut outgoing = Outgoing::new(&method, &url, &headers, body.unwrap_or_default(), timeout)?;
         outgoing.headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
-        let sender = self.around.sender.clone();
+        let sender = &self.around.sender;
         sender.decide(&outgoing).map_err(|fault| self.deny(fault))?;
         sender.check(&outgoing)?;
         let size = outgoing.body.len() as u64;
         let charge = self.ledger().charge(size)?;
         self.meter.moved(size, 0);
-        let url = outgoing.url.clone();
-        let sent = tokio::spawn(async move { sender.send(outgoing).await });
-        Ok(Pending { url, sent: Some(sent), _charge: charge, _permit: permit })
+        Ok((outgoing, charge, permit))
     }
 
-    async fn answer(&mut self, url: &Url, sent: JoinHandle<Result<Answer>>) -> Asked<Response> {
-        let Answer { response, redaction } = sent
-            .await
-            .map_err(|error| {
-                Refusal::Ended(Fault::internal(Code::Bug, format!("sending broke down: {error}")))
-            })?
-            .map_err(|fault| self.deny(fault))?;
+    fn answer(&mut self, url: &Url, sent: Result<Answer>) -> Asked<Response> {
+        let Answer { response, redaction } = sent.map_err(|fault| self.deny(fault))?;
         self.meter.progressed();
         request::check_answer(response.headers())?;
         let status = response.status().as_u16();
@@ -87,9 +82,14 @@ impl Guest {
             (!redaction.is_in_name(name.as_str())).then(|| (name.as_str().to_owned(), value))
         };
         let headers: Vec<_> = response.headers().iter().filter_map(text).collect();
-        let plain = decompressed(body(response), compression)
-            .map_err(|error| Refusal::unavailable(error.to_string()))?;
-        let stream = ByteStream::new(self, redaction.reader(plain), Compression::None, 0, bare(url), None)?;
+        let stream = if compression == Compression::None {
+            let pieces = StreamReader::new(Box::pin(redaction.stream(pieces(response))));
+            ByteStream::arriving(self, Box::pin(pieces.take(MAX_ANSWER)), bare(url))?
+        } else {
+            let plain = decompressed(body(response), compression)
+                .map_err(|error| Refusal::unavailable(error.to_string()))?;
+            ByteStream::new(self, redaction.reader(plain), Compression::None, 0, bare(url), None)?
+        };
         let body = self.table.push(stream)?;
         Ok(Response { status, headers, body })
     }
@@ -129,16 +129,17 @@ pub(crate) fn body(answer: reqwest::Response) -> Reader {
 
 impl http::Host for Guest {
     async fn send(&mut self, request: Request) -> Asked<Response> {
-        let mut pending = self.submit_request(request)?;
-        match pending.sent.take() {
-            Some(sent) => self.answer(&pending.url.clone(), sent).await,
-            None => Err(Refusal::invalid("nothing was sent")),
-        }
+        let (outgoing, _charge, _permit) = self.prepare(request)?;
+        let url = outgoing.url.clone();
+        let sent = self.around.sender.clone().send(outgoing).await;
+        self.answer(&url, sent)
     }
 
     async fn submit(&mut self, request: Request) -> Asked<Resource<Pending>> {
-        let pending = self.submit_request(request)?;
-        Ok(self.table.push(pending)?)
+        let (outgoing, charge, permit) = self.prepare(request)?;
+        let (url, sender) = (outgoing.url.clone(), self.around.sender.clone());
+        let sent = tokio::spawn(async move { sender.send(outgoing).await });
+        Ok(self.table.push(Pending { url, sent: Some(sent), _charge: charge, _permit: permit })?)
     }
 }
 
@@ -150,7 +151,10 @@ impl http::HostPending for Guest {
             .sent
             .take()
             .ok_or_else(|| Refusal::invalid("`wait` was called on this request before"))?;
-        self.answer(&url, sent).await
+        let sent = sent.await.map_err(|error| {
+            Refusal::Ended(Fault::internal(Code::Bug, format!("sending broke down: {error}")))
+        })?;
+        self.answer(&url, sent)
     }
 
     async fn drop(&mut self, pending: Resource<Pending>) -> wasmtime::Result<()> {

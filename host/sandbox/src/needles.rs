@@ -88,6 +88,14 @@ impl Needles {
     }
 }
 
+/// The same texts are looked for.
+impl PartialEq for Needles {
+    fn eq(&self, other: &Self) -> bool {
+        self.texts.len() == other.texts.len()
+            && self.texts.iter().zip(&other.texts).all(|(one, another)| one.expose() == another.expose())
+    }
+}
+
 fn leap(bytes: usize) -> u8 {
     // A window is shorter than 256 bytes.
     u8::try_from(bytes).unwrap_or(u8::MAX)

@@ -291,9 +291,12 @@ fn committed(guest: &mut Guest, writer: &Resource<Writer>) -> wasmtime::Result<(
     Ok((committed.map(Vec::from),))
 }
 
-/// A record's own text has all of its columns.
+/// A record's own text has all of its columns, and the reason may quote one.
 fn without_text(rejects: &mut [Reject]) {
-    rejects.iter_mut().for_each(|reject| reject.raw = None);
+    for reject in rejects {
+        reject.raw = None;
+        reject.reason = "it cannot be decoded; why is not told where columns were not granted".to_owned();
+    }
 }
 
 async fn deliver(

@@ -9,6 +9,10 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::stream::try_unfold;
+use futures::{Stream, StreamExt};
+
 use crate::bytes::Reader;
 use crate::needles::Needles;
 
@@ -66,6 +70,31 @@ impl Redaction {
             clear: Vec::new(),
             at: 0,
         })
+    }
+
+    /// The same bytes, clean, as they arrive.
+    pub(crate) fn stream(
+        &self,
+        pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        if self.is_empty() {
+            return pieces.left_stream();
+        }
+        let begin = (Box::pin(pieces), Some(self.redactor()));
+        let clean = try_unfold(begin, |(mut pieces, redactor)| async move {
+            let Some(mut redactor) = redactor else { return Ok(None) };
+            loop {
+                let Some(piece) = pieces.next().await else {
+                    let last = redactor.finish();
+                    return Ok((!last.is_empty()).then(|| (Bytes::from(last), (pieces, None))));
+                };
+                let clear = redactor.push(&piece?);
+                if !clear.is_empty() {
+                    return Ok(Some((Bytes::from(clear), (pieces, Some(redactor)))));
+                }
+            }
+        });
+        clean.right_stream()
     }
 
     /// Bytes in which a secret may have begun that is not complete.
@@ -151,6 +180,8 @@ impl Read for Redacting {
 
 #[cfg(test)]
 mod tests {
+    use futures::TryStreamExt;
+
     use super::*;
 
     fn redaction(secrets: &[&str]) -> Redaction {
@@ -213,6 +244,25 @@ mod tests {
                 assert_eq!(pieces(&text), nothing, "{guessed} at {end}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_stream_gives_the_same_bytes_but_for_the_secret() {
+        let text = format!("a{SECRET}b{SECRET}tide/gate+");
+        for redaction in [redaction(&[SECRET]), Redaction::default()] {
+            let expected = redaction.text(&text);
+            for size in [1, 7, text.len()] {
+                let pieces: Vec<_> =
+                    text.as_bytes().chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+                let clear: Vec<Bytes> =
+                    redaction.stream(futures::stream::iter(pieces)).try_collect().await.unwrap();
+                assert_eq!(clear.concat(), expected.as_bytes(), "{size}");
+            }
+        }
+        let broken: Vec<io::Result<Bytes>> =
+            vec![Ok(Bytes::from_static(b"x")), Err(io::ErrorKind::TimedOut.into())];
+        let clear = redaction(&[SECRET]).stream(futures::stream::iter(broken)).try_collect::<Vec<_>>().await;
+        assert_eq!(clear.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

@@ -11,7 +11,8 @@ const EVERY: Duration = Duration::from_millis(300);
 /// After so many looks in a row at a file that cannot be read, three seconds, nothing counts as granted.
 const PATIENCE: u32 = 10;
 
-/// Waits until something is taken back that the order permits, and gives the fault that ends the run. A grant
+/// Waits until something is taken back that the order permits, or its component is revoked, and gives the fault that
+/// ends the run. A grant
 /// that is over counts as taken back; a file that cannot be read for a moment, as when somebody is editing it,
 /// does not, but one that stays so does.
 pub async fn revoked(order: &WorkOrder, authorizer: &Authorizer) -> Fault {
@@ -19,6 +20,9 @@ pub async fn revoked(order: &WorkOrder, authorizer: &Authorizer) -> Fault {
     let mut unread = 0;
     loop {
         tokio::time::sleep(EVERY).await;
+        if let Err(fault) = authorizer.still_loads(&order.component.digest) {
+            return authorizer.narrow(order, &[]).err().unwrap_or(fault);
+        }
         let grants = match Grants::load(path) {
             Ok(grants) => grants,
             Err(_) if unread < PATIENCE => {
@@ -36,7 +40,7 @@ pub async fn revoked(order: &WorkOrder, authorizer: &Authorizer) -> Fault {
         };
         unread = 0;
         let (kept, lost) = sort(order, &grants);
-        let columns = grants.columns(&order.pipeline, &order.component, clock::now());
+        let columns = grants.columns(&order.pipeline, &order.component);
         if lost.is_empty() && columns == order.columns {
             continue;
         }

@@ -38,7 +38,7 @@ pub async fn run(work: &Work<'_>, task: &RunTask) -> Result<WorkerEvent> {
         for stream in task.streams.keys() {
             may_keep_state(work, task, stream)?;
         }
-        let known = granted(work.extractor.discover().await?, work.order)?;
+        let known = granted(work.extractor.discover().await?, work)?;
         let location = Location::open(&task.sink.location, &work.order.base, &task.sink.options).await?;
         let places = Arc::new(Semaphore::new(parallelism(work.order)));
 
@@ -87,13 +87,20 @@ pub async fn run(work: &Work<'_>, task: &RunTask) -> Result<WorkerEvent> {
 }
 
 /// The streams with the columns that were granted: others have no place in a table either.
-fn granted(mut known: Vec<StreamDescription>, order: &WorkOrder) -> Result<Vec<StreamDescription>> {
+fn granted(mut known: Vec<StreamDescription>, work: &Work<'_>) -> Result<Vec<StreamDescription>> {
+    let connector = Principal::plugin(&work.order.component, &work.order.pipeline);
     for stream in &mut known {
-        let of_stream = |(name, _): &(&StreamName, _)| name.as_str() == stream.name;
-        let Some((_, columns)) = order.columns.iter().find(of_stream) else { continue };
-        let fields = stream.schema.fields().iter().enumerate();
-        let kept: Vec<usize> =
-            fields.filter(|(_, field)| columns.contains(field.name())).map(|(at, _)| at).collect();
+        let named = StreamName::new(&stream.name).ok();
+        let Some(name) = named.filter(|name| work.authorizer.limits_columns(name)) else { continue };
+        let mut kept = Vec::new();
+        for (at, field) in stream.schema.fields().iter().enumerate() {
+            let column = Resource::Column { stream: name.clone(), column: field.name().clone() };
+            match work.authorizer.decide(&connector, Action::ColumnRead, &column) {
+                Ok(()) => kept.push(at),
+                Err(fault) if matches!(fault.code, Code::NotGranted | Code::AboveCeiling) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
         let bug = |error| Fault::internal(Code::Bug, format!("columns cannot be left out: {error}"));
         stream.schema = Arc::new(stream.schema.project(&kept).map_err(bug)?);
     }

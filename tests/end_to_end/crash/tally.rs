@@ -12,6 +12,8 @@ pub struct Tally {
     met: BTreeMap<Phase, [u32; 3]>,
     /// How often engines read the whole table, and found every row once.
     pub verified: u32,
+    /// Sleepers that held the audit, so that others had to wait until they woke up.
+    pub with_the_audit: u32,
     /// The most that lay there when a run had gone through after kills, and after a sleeper woke up.
     left: [Garbage; 2],
 }
@@ -38,6 +40,7 @@ impl fmt::Display for Tally {
             writeln!(f, "    {phase:32}{worker:16}{tree:14}{sleeper:8}")?;
         }
         writeln!(f, "    {} times the whole table was read, each row once", self.verified)?;
+        writeln!(f, "    {} sleepers held the audit meanwhile", self.with_the_audit)?;
         for (left, whom) in self.left.iter().zip(["kills", "sleepers woke up"]) {
             let Garbage { data, plans, receipts, half } = left;
             writeln!(

@@ -61,6 +61,35 @@ async fn told(permissions: Vec<Permission>, safe: &Arc<Safe>, calls: Vec<Value>)
     run(permissions, safe.clone(), json!({ "calls": calls })).await.0
 }
 
+/// To a request that carries none, and what it was sent by a run before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_was_sent_it_tells_to_no_request() {
+    let last = Arc::new(Mutex::new(format!("Bearer {SECRET}")));
+    let port = Server::start(move |asked| {
+        let mut last = last.lock().unwrap();
+        let sent = asked.headers.iter().find(|(name, _)| name == "authorization");
+        let (told, now) = (last.clone(), sent.map_or("nothing".to_owned(), |(_, value)| value.clone()));
+        if sent.is_some() {
+            last.clone_from(&now);
+        }
+        Said::new(200, format!("{told}, and now {}", sent.is_some()))
+    })
+    .port;
+    let url = format!("http://127.0.0.1:{port}");
+    let permissions = vec![http(&url), credential("token", "bearer", &format!("{url}/v1"))];
+    let safe = Arc::new(Safe::with([("token", SECRET)]));
+    let calls = ["last", "v1/items", "last"].map(|path| json!({ "url": format!("{url}/{path}") })).to_vec();
+    let stars = "*".repeat(SECRET.len());
+    assert_eq!(
+        told(permissions, &safe, calls).await,
+        [
+            format!("200 Bearer {stars}, and now false"),
+            format!("200 Bearer {stars}, and now true"),
+            format!("200 Bearer {stars}, and now false"),
+        ]
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_way_to_use_a_secret_as_the_server_sees_it() {
     for (place, expected) in [
@@ -102,8 +131,8 @@ async fn several_slots_at_one_endpoint_are_all_added() {
     let (said, _) = run(permissions, safe.clone(), config).await;
     assert_eq!(said[0], "bound: a b c");
     assert_eq!(seen.take(), ["GET /x?key=second-of-two x-app=first-of-two"; 2]);
-    // Each was taken once, and the third not at all.
-    assert_eq!(safe.diary(), ["taken a", "taken b"]);
+    // Each was taken once; the third too, to be looked for in what comes back.
+    assert_eq!(safe.diary(), ["taken a", "taken b", "taken c"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,8 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tidegate_infrastructure::clock;
-use tidegate_model::{Code, ConnectorRequirement, Fault, Permission, Result, StreamName, list, tame};
-use tidegate_permission::{Choice, Grant as Granted, Grants, Risk, Standing};
+use tidegate_model::{Code, ConnectorRequirement, Fault, Limits, Permission, Result, StreamName, list, tame};
+use tidegate_permission::{Choice, Grant as Granted, Grants, Requested, Risk, Standing};
 
 use super::Context;
 use crate::consent::{self, Consent, Reviewed};
@@ -159,11 +159,17 @@ fn columns(text: &str) -> std::result::Result<(StreamName, BTreeSet<String>), St
 fn when(text: &str) -> std::result::Result<DateTime<Utc>, String> {
     if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse().ok()) {
         let end = TimeDelta::try_days(days).and_then(|days| clock::now().checked_add_signed(days));
-        return end.ok_or_else(|| "that is too far away".to_owned());
+        return end.ok_or_else(|| "that is too far away".to_owned()).and_then(to_come);
     }
     let date: NaiveDate =
         text.parse().map_err(|_| "write a number of days, `90d`, or a date, `2027-06-30`")?;
-    date.and_hms_opt(23, 59, 59).map(|end| end.and_utc()).ok_or_else(|| "there is no such moment".to_owned())
+    let end = date.and_hms_opt(23, 59, 59).map(|end| end.and_utc());
+    end.ok_or_else(|| "there is no such moment".to_owned()).and_then(to_come)
+}
+
+/// A grant that is over before it begins would take the place of one that holds.
+fn to_come(end: DateTime<Utc>) -> std::result::Result<DateTime<Utc>, String> {
+    if end > clock::now() { Ok(end) } else { Err("that is over already".to_owned()) }
 }
 
 fn add(cx: &Context, pipeline: &Path, part: &Part, yes: bool) -> Result<Reply> {
@@ -198,7 +204,7 @@ fn diff(cx: &Context, pipeline: &Path) -> Result<Reply> {
             Standing::Missing | Standing::NotAsked => ("+", "asked for"),
         };
         let risk = line.risk.map_or("", Risk::as_str);
-        let sentence = format!("{mark} {} ({risk}, {state})", line.ask());
+        let sentence = format!("{mark} {} (`{}`, {risk}, {state})", line.ask(), tame(&line.id));
         let sentence = if mark == " " { sentence } else { paint.yellow(&sentence) };
         text.push_str(&format!("{sentence}\n"));
         lines.push(json!({ "change": state, "id": line.id, "permission": line.permission(), "risk": risk }));
@@ -222,7 +228,8 @@ fn diff(cx: &Context, pipeline: &Path) -> Result<Reply> {
         text.push_str(&format!("{} {change}\n", paint.yellow("note")));
     }
     let waits = !review.missing_required().is_empty();
-    if waits {
+    let above = |line: &&Requested| matches!(line.standing, Standing::AboveCeiling(_));
+    if waits && !review.missing_required().iter().any(above) {
         text.push_str(&format!("`tidegate grant add {}` approves it.\n", pipeline.display()));
     }
     Ok(Reply::new(
@@ -237,7 +244,10 @@ fn revoke(cx: &Context, pipeline: &Path, connector: Option<&str>) -> Result<Repl
     let connector = match (connector, &project.pipeline.extract.connector) {
         (Some(connector), _) => connector.to_owned(),
         (None, ConnectorRequirement::Installed { name, .. }) => name.clone(),
-        (None, ConnectorRequirement::File(_)) => consent::find(&project)?.component.name,
+        (None, ConnectorRequirement::File(_)) => consent::find(&project)
+            .map_err(|fault| fault.help("to take back what it has all the same: --connector NAME, as `tidegate grant list` shows it"))?
+            .component
+            .name,
     };
     let mut grants = Grants::load(project.grants())?;
     let operator = Operator::new(&project.data_dir, None)?;
@@ -270,6 +280,10 @@ fn words(grant: &Granted, paint: Paint) -> String {
         let columns: Vec<String> = columns.iter().cloned().collect();
         text.push_str(&format!("  of {stream} only {}\n", tame(&list(&columns))));
     }
+    let limits = limits(&grant.limits);
+    if !limits.is_empty() {
+        text.push_str(&format!("  with at most {}\n", list(&limits)));
+    }
     if let Some(at) = grant.expires {
         text.push_str(&format!("  until {}\n", at.to_rfc3339()));
     }
@@ -280,6 +294,13 @@ fn words(grant: &Granted, paint: Paint) -> String {
         text.push_str(&format!("  {}\n", paint.dim(&tame(&signed.join(", ")))));
     }
     text
+}
+
+/// `128MiB of memory`
+fn limits(limits: &Limits) -> Vec<String> {
+    let memory = limits.memory.map(|memory| format!("{memory} of memory"));
+    let splits = limits.parallelism.map(|splits| format!("{splits} splits at once"));
+    [memory, splits].into_iter().flatten().collect()
 }
 
 fn document(grant: &Granted) -> Value {

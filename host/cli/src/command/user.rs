@@ -25,7 +25,8 @@ use crate::terminal::Reply;
     tidegate user list --json | jq '.users[].name'\n\n\
     Users are known by their name on this machine. Viewers see what there is; operators run pipelines; authors try \
     connectors and grant what is ordinary; admins do all that people do. While nobody was added, whoever runs a \
-    command is an admin. From then on whoever was not added may do nothing.\n\n\
+    command is an admin. From then on whoever was not added may run and \
+    change nothing.\n\n\
     This is for people who share a data folder (--data-dir) and mean well: whoever can write to the folder's files \
     can get around it.")]
 pub struct User {

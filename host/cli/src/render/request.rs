@@ -87,9 +87,10 @@ mod tests {
             "\
 files 0.1.0 (sha256:0123456789ab) asks for the pipeline `flights` to
 
-  - read files below ./data: reads the files you point it at (required)
+  - read files below ./data: reads the files you point it at (`source`,
+    required)
   - use the host's decoders: decodes files natively, so that their bytes never
-    enter the connector (optional)
+    enter the connector (`kernels`, optional)
 
 It runs in a sandbox and reaches nothing else.
 

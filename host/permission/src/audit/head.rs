@@ -57,11 +57,10 @@ pub(super) fn seal(path: &Path, keys: &Path) -> Result<()> {
     let copy = copy_path(keys, path);
     let before = latest(&[beside(path), copy.clone()], &public)?;
     if before.as_ref().is_some_and(|before| is_another(&first, before)) {
-        return Err(not_that_one(path, &copy).context("the audit was not sealed"));
+        return Err(not_that_one(path, &copy));
     }
-    let walk = Walk::from(&file, length, before.as_ref()).map_err(|fault| {
-        fault.context("the audit was not sealed").help("`tidegate audit verify` says more")
-    })?;
+    let walk = Walk::from(&file, length, before.as_ref())
+        .map_err(|fault| fault.help("`tidegate audit verify` says more"))?;
     let head = Head {
         v: VERSION,
         chain: before.as_ref().map_or(first.prev, |before| before.chain.clone()),
@@ -102,8 +101,7 @@ pub(super) fn beside(path: &Path) -> PathBuf {
 
 /// Where the last head of the audit at a path is kept beside the key.
 pub(super) fn copy_path(keys: &Path, audit: &Path) -> PathBuf {
-    let path = std::path::absolute(audit).unwrap_or_else(|_| audit.to_owned());
-    let name = hex(&hash(path.as_os_str().as_encoded_bytes()));
+    let name = hex(&hash(files::resolved(audit).as_os_str().as_encoded_bytes()));
     keys.join(COPIES).join(format!("{name}.minisig"))
 }
 

@@ -64,6 +64,14 @@ impl Rules {
         &self.policies
     }
 
+    /// The policies that can have a say about an action.
+    pub(crate) fn about(&self, action: Action) -> &PolicySet {
+        match self.about.get(action as usize) {
+            Some(about) => about.get_or_init(|| self.policies.about(action)),
+            None => self.policies.set(),
+        }
+    }
+
     /// Invariant 2: what no policy permits is denied.
     pub(crate) fn judge(&self, who: &Principal, action: Action, resource: &Resource) -> Ruling {
         // The engine looks how much of the thread's stack is left, and refuses to answer where it finds none. A
@@ -84,11 +92,7 @@ impl Rules {
             Ok(asked) => asked,
             Err(why) => return Ruling::deny(why),
         };
-        let about = match self.about.get(action as usize) {
-            Some(about) => about.get_or_init(|| self.policies.about(action)),
-            None => self.policies.set(),
-        };
-        let answer = ENGINE.is_authorized(&asked.request, about, &asked.entities);
+        let answer = ENGINE.is_authorized(&asked.request, self.about(action), &asked.entities);
         // A policy that cannot be evaluated would be passed over: a `forbid` that is passed over permits.
         if let Some(error) = answer.diagnostics().errors().next() {
             return Ruling::deny(format!("a policy cannot be evaluated: {error}"));

@@ -197,9 +197,7 @@ pub(crate) fn check(source: &Source, may_permit: bool) -> Result<Policies> {
 fn bad(source: &Source, line: Option<u64>, why: &str) -> Fault {
     let why = why.lines().next().unwrap_or_default();
     Fault::user(Code::BadPolicy, format!("a policy cannot be used: {why}"))
-        .help(
-            "`tidegate doctor` shows which policy files are in force; Cedar's documentation has the language",
-        )
+        .help("`tidegate doctor` shows which ceiling is in force; Cedar's documentation has the language")
         .at(&source.file, line, None)
 }
 

@@ -12,13 +12,10 @@ use super::slot::{Slot, basic_pair};
 use super::{Credentials, aws, hmac};
 use crate::http::{FRAME, Outgoing};
 use crate::needles::percent_encoded;
-use crate::redaction::Redaction;
 
 /// A request as it goes out.
 pub(crate) struct Dressed {
     pub(crate) request: Outgoing,
-    /// What must not come back.
-    pub(crate) redaction: Redaction,
     /// The access tokens it carries, by number.
     pub(crate) tokens: Vec<u64>,
 }
@@ -76,7 +73,7 @@ impl Credentials {
             Placement::HmacSha256 { .. } => 1,
             _ => 0,
         });
-        let mut dressed = Dressed { request, redaction: Redaction::default(), tokens: Vec::new() };
+        let mut dressed = Dressed { request, tokens: Vec::new() };
         for slot in &slots {
             self.put_on(slot, &mut dressed, spent).await?;
         }
@@ -84,16 +81,14 @@ impl Credentials {
     }
 
     async fn put_on(&self, slot: &Arc<Slot>, dressed: &mut Dressed, spent: &[u64]) -> Result<()> {
-        let Dressed { request, redaction, tokens } = dressed;
+        let Dressed { request, tokens } = dressed;
         let place = &slot.binding.place;
         if place.token_url().is_some() {
             let token = slot.token(&self.0, spent).await?;
             tokens.push(token.number);
-            redaction.add(token.needles.clone());
             return set(request, slot.name(), "authorization", &prefixed("Bearer ", &token.value));
         }
         let kept = slot.secret(&self.0).await?;
-        redaction.add(kept.needles.clone());
         let (name, secret) = (slot.name(), &kept.secret);
         match place {
             Placement::Bearer => set(request, name, "authorization", &prefixed("Bearer ", secret)),

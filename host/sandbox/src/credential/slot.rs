@@ -23,11 +23,10 @@ pub(super) struct Slot {
     token: Mutex<Option<Token>>,
 }
 
-/// A secret, and what to look for in answers to requests that carried it.
+/// A secret for a while.
 #[derive(Clone)]
 pub(super) struct Kept {
     pub(super) secret: Secret,
-    pub(super) needles: Arc<Needles>,
     until: Instant,
 }
 
@@ -51,7 +50,7 @@ impl Slot {
         Ok(kept)
     }
 
-    /// A secret with what to look for, and somebody who overwrites it when its time is over.
+    /// A secret that is looked for in answers from now on, and somebody who overwrites it when its time is over.
     fn keep(self: &Arc<Self>, secret: Secret, office: &Office) -> Result<Kept> {
         let size = secret.expose().len();
         if size == 0 || size > LARGEST {
@@ -60,7 +59,7 @@ impl Slot {
                 format!("the secret for `{name}` has {size} bytes; one that is sent has 1 to {LARGEST}");
             return Err(Fault::user(Code::NoSecret, why));
         }
-        let needles = Arc::new(match &self.binding.place {
+        let needles = match &self.binding.place {
             Placement::Basic { user } => {
                 let pair = basic_pair(user.as_bytes(), &secret);
                 Needles::new([secret.expose(), pair.expose()])
@@ -70,8 +69,8 @@ impl Slot {
                 Needles::new([secret.expose(), parts.refresh_token.expose(), parts.client_secret()])
             }
             _ => Needles::new([secret.expose()]),
-        });
-        office.know(&needles);
+        };
+        office.know(&Arc::new(needles));
         let slot = Arc::downgrade(self);
         tokio::spawn(async move {
             tokio::time::sleep(KEPT).await;
@@ -80,7 +79,7 @@ impl Slot {
                 *held = held.take().filter(|kept| kept.until > Instant::now());
             }
         });
-        Ok(Kept { secret, needles, until: Instant::now() + KEPT })
+        Ok(Kept { secret, until: Instant::now() + KEPT })
     }
 
     /// An access token that is none of `spent`.

@@ -56,16 +56,19 @@ impl Sender {
     /// Sends what was decided and checked. A server that no longer accepts an access token (401) is asked once more
     /// with a new one.
     pub(crate) async fn send(&self, request: Outgoing) -> Result<Answer> {
+        self.credentials.get_acquainted().await;
         let sent = if self.credentials.are_for(&request.url) {
             self.send_dressed(request).await
         } else {
-            let redaction = Redaction::default();
-            self.exchange(request).await.map(|response| Answer { response, redaction })
+            self.exchange(request).await
         };
-        sent.map_err(|fault| self.credentials.hide_in(fault))
+        match sent {
+            Ok(response) => Ok(Answer { response, redaction: self.credentials.redaction() }),
+            Err(fault) => Err(self.credentials.hide_in(fault)),
+        }
     }
 
-    async fn send_dressed(&self, request: Outgoing) -> Result<Answer> {
+    async fn send_dressed(&self, request: Outgoing) -> Result<reqwest::Response> {
         let mut dressed = in_time(&request, self.credentials.dress(request.clone(), &[])).await?;
         let mut response = self.exchange(dressed.request).await?;
         if response.status() == StatusCode::UNAUTHORIZED && !dressed.tokens.is_empty() {
@@ -73,7 +76,7 @@ impl Sender {
             dressed = in_time(&request, again).await?;
             response = self.exchange(dressed.request).await?;
         }
-        Ok(Answer { response, redaction: dressed.redaction })
+        Ok(response)
     }
 
     async fn exchange(&self, request: Outgoing) -> Result<reqwest::Response> {

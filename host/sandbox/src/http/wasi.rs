@@ -28,7 +28,7 @@ use super::sender::{Answer, Sender, pieces};
 use super::{encoding, permit};
 use crate::guest::{Guest, remember};
 use crate::meter::{Charge, Ledger, Meter};
-use crate::redaction::Redactor;
+use crate::redaction::Redaction;
 use crate::refusal::{Asked, Refusal};
 
 /// What `wasi:http` of one instance needs.
@@ -176,7 +176,7 @@ impl Hooks {
         *passed.headers_mut() = headers;
         let charge = self.ledger.charge(HELD)?;
         let counted = Counted { meter: self.meter.clone(), _charge: charge };
-        let clear = clear(pieces(response), redaction.redactor(), between, counted);
+        let clear = clear(pieces(response), &redaction, between, counted);
         let frames = clear.map_ok(http_body::Frame::data).map_err(|error| {
             let timed_out = error.kind() == io::ErrorKind::TimedOut;
             if timed_out {
@@ -217,37 +217,21 @@ fn is_dropped(name: &HeaderName) -> bool {
 /// A body without what must not be seen of it, and without pauses that are longer than asked for.
 fn clear(
     pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-    redactor: Redactor,
+    redaction: &Redaction,
     between: Option<Duration>,
     counted: Counted,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    let pieces = Box::pin(pieces);
-    futures::stream::try_unfold(
-        (pieces, Some(redactor), counted),
-        move |(mut pieces, redactor, counted)| async move {
-            let Some(mut redactor) = redactor else { return Ok(None) };
-            loop {
-                let next = match between {
-                    None => pieces.next().await,
-                    Some(between) => {
-                        timeout(between, pieces.next()).await.map_err(|_| io::ErrorKind::TimedOut)?
-                    }
-                };
-                let (clear, left) = match next {
-                    Some(piece) => {
-                        let clear = redactor.push(&piece?);
-                        (clear, Some(redactor))
-                    }
-                    None => (redactor.finish(), None),
-                };
-                counted.meter.moved(clear.len() as u64, 0);
-                counted.meter.progressed();
-                match left {
-                    Some(unfinished) if clear.is_empty() => redactor = unfinished,
-                    left if clear.is_empty() && left.is_none() => return Ok(None),
-                    left => return Ok(Some((Bytes::from(clear), (pieces, left, counted)))),
-                }
-            }
-        },
-    )
+    let in_time = futures::stream::try_unfold(Box::pin(pieces), move |mut pieces| async move {
+        let next = match between {
+            None => pieces.next().await,
+            Some(between) => timeout(between, pieces.next()).await.map_err(|_| io::ErrorKind::TimedOut)?,
+        };
+        Ok(next.transpose()?.map(|piece| (piece, pieces)))
+    });
+    redaction.stream(in_time).inspect_ok(move |piece| {
+        // All of it comes along: it holds a charge.
+        let counted = &counted;
+        counted.meter.moved(piece.len() as u64, 0);
+        counted.meter.progressed();
+    })
 }
