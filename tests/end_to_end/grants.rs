@@ -100,6 +100,22 @@ fn what_is_taken_back_ends_the_run_that_uses_it() {
 }
 
 #[test]
+fn what_nobody_can_grant_is_explained_by_the_ceiling_and_can_be_read() {
+    let mut project = project();
+    project.run(&["grant", "add", "p.yaml", "--yes"]).expect_code(0);
+    project.variable("TIDEGATE_CEILING", "strict");
+    let told =
+        project.run(&["grant", "explain", "p.yaml", "files.read", "./data/cities.csv"]).expect_code(0).stdout;
+    assert!(told.starts_with("refused") && told.contains("by       ceiling.local-files, strict:"), "{told}");
+    let diff = project.run(&["grant", "diff", "p.yaml"]).expect_code(0).stdout;
+    assert!(diff.contains("! read files below ./data") && !diff.contains("approves it"), "{diff}");
+    let policies = project.run(&["grant", "policies"]).expect_code(0).stdout;
+    for part in ["// ==== policies/roles.cedar", "// ==== strict", "ceiling.local-files", "role.viewer"] {
+        assert!(policies.contains(part), "no {part} in\n{policies}");
+    }
+}
+
+#[test]
 fn a_component_that_is_revoked_stops() {
     let (project, running) = loading();
     let digest =

@@ -158,6 +158,12 @@ impl Ceiling {
     }
 }
 
+/// The texts of all policies that decide, by where decisions say that they stand; without what grants add to them.
+pub fn policies_in_force(ceiling: &Ceiling) -> Vec<(String, String)> {
+    let all = [shipped::always(), shipped::modules(), shipped::roles(), source(ceiling.text())];
+    all.map(|Source { file, text }| (file, text)).into()
+}
+
 /// A ceiling's policies, to be compiled with others.
 pub(crate) fn source(ceiling: &CeilingText) -> Source {
     Source { file: ceiling.name.clone(), text: ceiling.text.clone() }

@@ -41,7 +41,7 @@ mod yaml;
 pub use address::Address;
 pub use audit::{Audit, AuditRecord, Decision, Verified};
 pub use authorizer::{Authorizer, Used};
-pub use ceiling::{Ceiling, Terms};
+pub use ceiling::{Ceiling, Terms, policies_in_force};
 pub use choice::Choice;
 pub use difference::{Change, What, request_difference};
 pub use endpoint::{is_below, is_private};

@@ -10,7 +10,10 @@ use tidegate_model::{
 
 use crate::ceiling::Ceiling;
 use crate::grants::{Allowance, Grant, Grants};
+use crate::narrowing;
+use crate::remedy::permission_for;
 use crate::risk::Risk;
+use crate::vocabulary::{Action, Resource};
 
 /// What a component asks for in a pipeline, beside what it was granted and what it can be granted.
 #[derive(Debug, Clone, Serialize)]
@@ -126,6 +129,24 @@ impl Review {
     /// All that it asks for with this configuration, granted or not.
     pub fn requested(&self) -> Vec<Permission> {
         permissions(self.requests.iter().filter(|line| line.standing != Standing::NotAsked))
+    }
+
+    /// What of the request would cover this, were it not above the ceiling: the grant that nobody can give.
+    pub fn above_ceiling(&self, action: Action, resource: &Resource) -> Option<Resource> {
+        let exact = permission_for(action, resource)?;
+        let covers = |line: &&Requested| {
+            matches!(line.standing, Standing::AboveCeiling(_))
+                && narrowing::common(&line.permission(), &exact)
+                    .is_some_and(|common| common.target == exact.target)
+        };
+        let line = self.requests.iter().find(covers)?;
+        Some(Resource::Grant {
+            pipeline: self.pipeline.clone(),
+            digest: self.component.digest.clone(),
+            permission: line.permission(),
+            signed: self.component.publisher.is_some(),
+            days: self.terms.0.terms(false, clock::now()).days,
+        })
     }
 
     /// What it cannot work without and does not have.

@@ -56,8 +56,12 @@ impl Explain {
         let Reviewed { mut order, review, .. } = consent::reviewed(&project, &consent::find(&project)?)?;
         // As in a run: what the pipeline writes is its own.
         order.task = super::run::task(&project, false);
-        let resource =
+        let mut resource =
             Resource::asked(action, &self.resource, &project.pipeline.pipeline, &review.requested())?;
+        let is_signed = order.component.publisher.is_some();
+        if let Resource::Grant { signed, .. } = &mut resource {
+            *signed = is_signed;
+        }
         let by = self.by.unwrap_or_else(|| usually(action));
         let who = match by {
             By::Connector => Principal::plugin(&order.component, &order.pipeline),
@@ -65,10 +69,19 @@ impl Explain {
             By::Ingestion => Principal::service(Module::Ingestion),
             By::Me => Principal::operator(),
         };
+        let operator = Operator::new(&project.data_dir, None)?;
+        let worker = Authorizer::for_worker(&order)?;
         let explained = match by {
-            By::Me => Operator::new(&project.data_dir, None)?.explain(action, &resource),
-            _ => Authorizer::for_worker(&order)?.explain(&who, action, &resource),
+            By::Me => operator.explain(action, &resource),
+            By::Connector => match review.above_ceiling(action, &resource) {
+                // What cannot be granted never gets to the question itself.
+                Some(grant) => operator.explain(Action::GrantAdd, &grant),
+                None => worker.explain(&who, action, &resource),
+            },
+            By::Extraction | By::Ingestion => worker.explain(&who, action, &resource),
         };
+        let component = Resource::Plugin(order.component.digest.clone());
+        let loaded = worker.explain(&Principal::service(Module::Extraction), Action::PluginLoad, &component);
         let paint = cx.terminal.paint();
         let verdict = if explained.allowed { paint.green("allowed") } else { paint.yellow("refused") };
         let mut text = format!("{verdict}  {}\n", tame(&format!("{who} {action} {resource}")));
@@ -80,11 +93,17 @@ impl Explain {
         if let Some(policy) = &explained.text {
             text.push_str(&format!("\n{}\n", tame(policy)));
         }
+        if !loaded.allowed {
+            let note =
+                format!("nothing of it is asked at all: the component is not loaded, as {}", loaded.why);
+            text.push_str(&format!("{} {}\n", paint.yellow("note"), tame(&note)));
+        }
         let document = json!({
             "principal": who,
             "action": action,
             "resource": resource.to_string(),
             "explanation": explained,
+            "loads": loaded,
         });
         Ok(Reply::new(text, document))
     }

@@ -8,7 +8,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tidegate_infrastructure::clock;
 use tidegate_model::{Code, ConnectorRequirement, Fault, Limits, Permission, Result, StreamName, list, tame};
-use tidegate_permission::{Choice, Grant as Granted, Grants, Requested, Risk, Standing};
+use tidegate_permission::{
+    Ceiling, Choice, Grant as Granted, Grants, Requested, Risk, Standing, policies_in_force,
+};
 
 use super::Context;
 use crate::consent::{self, Consent, Reviewed};
@@ -66,6 +68,8 @@ enum Verb {
     },
     /// Why something is allowed or refused: the policy, and its line
     Explain(super::explain::Explain),
+    /// The policies that decide on this machine, as Cedar: what `explain` names stands in them
+    Policies,
     /// Take back what was granted for a pipeline
     Revoke {
         /// The pipeline file
@@ -85,6 +89,7 @@ impl Grant {
             Verb::Add { pipeline, part, yes } => add(cx, pipeline, part, *yes),
             Verb::Diff { pipeline } => diff(cx, pipeline),
             Verb::Explain(explain) => explain.execute(cx),
+            Verb::Policies => policies(),
             Verb::Revoke { pipeline, connector } => revoke(cx, pipeline, connector.as_deref()),
         }
     }
@@ -180,6 +185,14 @@ fn add(cx: &Context, pipeline: &Path, part: &Part, yes: bool) -> Result<Reply> {
         None => "All that it asks for is granted already.\n".to_owned(),
     };
     Ok(Reply::new(text, json!({ "pipeline": project.pipeline.pipeline, "added": added.unwrap_or_default() })))
+}
+
+fn policies() -> Result<Reply> {
+    let all = policies_in_force(&Ceiling::of_this_machine()?);
+    let text: String = all.iter().map(|(file, text)| format!("// ==== {file}\n{text}\n")).collect();
+    let documents: Vec<Value> =
+        all.iter().map(|(file, text)| json!({ "file": file, "text": text })).collect();
+    Ok(Reply::new(text, json!({ "policies": documents })))
 }
 
 /// Lines that are asked for and not granted begin with `+`, those that are granted and no longer asked for with
