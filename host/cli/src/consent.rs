@@ -183,7 +183,12 @@ pub fn grant_only(
     terminal.say(&render::request(&order, &review, terminal.side_paint()));
     if choice.is_narrow() {
         let parts: Vec<String> = grant.allow.iter().map(Permission::to_string).collect();
-        terminal.say(&format!("Of this, you grant: {}\n\n", tame(&list(&parts))));
+        let columns = grant.columns.iter().map(|(stream, columns)| {
+            let columns: Vec<String> = columns.iter().cloned().collect();
+            format!("; of {stream} only {}", list(&columns))
+        });
+        let columns: String = columns.collect();
+        terminal.say(&format!("Of this, you grant: {}{}\n\n", tame(&list(&parts)), tame(&columns)));
     }
     if !is_given(terminal, consent, &review)? {
         return review.require(&grants).map(|_| None);
