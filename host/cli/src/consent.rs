@@ -75,6 +75,7 @@ pub fn obtain(cx: &Context, project: &Project, consent: Consent, task: Task) -> 
     }
     // What is optional is asked for together with what is required, and does not stop a run that can do
     // without.
+    // What is granted from here on is granted on these terms.
     order.limits = order.limits.narrowed(&grants.limits(&order.pipeline, &order.component));
     order.columns = columns(project, &order, &grants)?;
     if consent == Consent::Rehearsal {
@@ -98,8 +99,6 @@ pub fn obtain(cx: &Context, project: &Project, consent: Consent, task: Task) -> 
     put_on_record(&order, &review)?;
     order.permissions = review.require(&grants)?;
     order.grants = Some(grants.path().to_owned());
-    order.limits = order.limits.narrowed(&grants.limits(&order.pipeline, &order.component));
-    order.columns = columns(project, &order, &grants)?;
     lock.set(&order.pipeline, &order.component, &order.permissions)?;
     Ok(order)
 }
