@@ -184,6 +184,10 @@ fn a_part_can_be_granted_and_the_rest_is_shown() {
     let project = project();
     let refused = project.run(&["grant", "add", "p.yaml", "--yes", "--only", "sorce"]).expect_code(2);
     assert!(refused.stderr.contains("did you mean `source`"), "{}", refused.stderr);
+    // Where nobody can be asked, what is to be added is what was chosen.
+    let unasked = project.run(&["grant", "add", "p.yaml", "--only", "source"]).expect_code(3).stderr;
+    let (_, grant) = unasked.split_once("add this to").unwrap();
+    assert!(grant.contains("kind: files") && !grant.contains("kind: decode"), "{grant}");
     project.run(&["grant", "add", "p.yaml", "--yes", "--only", "source", "--expires", "90d"]).expect_code(0);
     let diff = project.run(&["grant", "diff", "p.yaml"]).expect_code(0);
     assert!(
@@ -199,6 +203,27 @@ fn a_part_can_be_granted_and_the_rest_is_shown() {
     let list = project.run(&["grant", "list", "p.yaml", "--json"]).expect_code(0).json();
     assert_eq!(list["grants"][0]["allow"].as_array().unwrap().len(), 1, "{list:#}");
     assert!(list["grants"][0]["expires"].is_string(), "{list:#}");
+}
+
+#[test]
+fn what_was_narrowed_is_widened_by_its_name_only() {
+    let project = project();
+    let allowed = || {
+        let list = project.run(&["grant", "list", "p.yaml", "--json"]).expect_code(0).json();
+        let allow = list["grants"].as_array().unwrap().last().unwrap()["allow"].clone();
+        allow.as_array().unwrap().iter().find_map(|one| one["target"].as_str().map(str::to_owned)).unwrap()
+    };
+    project.run(&["grant", "add", "p.yaml", "--yes", "--narrow", "source=./data/cities.csv"]).expect_code(0);
+    assert_eq!(allowed(), "./data/cities.csv");
+    let again = project.run(&["grant", "add", "p.yaml", "--yes"]).expect_code(0);
+    assert!(
+        again.stderr.contains("a part of `source` is granted; `--only source` grants all"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(allowed(), "./data/cities.csv");
+    project.run(&["grant", "add", "p.yaml", "--yes", "--only", "source"]).expect_code(0);
+    assert_eq!(allowed(), "./data");
 }
 
 #[test]
@@ -256,10 +281,16 @@ fn a_column_that_was_not_granted_never_lands() {
     assert_eq!(ran["streams"]["cities"]["columns"], 1, "{ran:#}");
     let denied = project.run(&["audit", "tail", "p.yaml", "--denied"]).expect_code(0).stdout;
     assert!(denied.contains("column:cities.name"), "{denied}");
-    for (column, verdict) in [("cities.id", "allowed"), ("cities.name", "refused"), ("other.name", "allowed")]
-    {
+    let text = std::fs::read_to_string(project.path("grants.yaml")).unwrap();
+    let line = 1 + text.lines().position(|line| line.contains("cities: [id]")).unwrap();
+    let place = format!("grant.p.columns.cities, grants.yaml:{line}");
+    for (column, verdict, by) in [
+        ("cities.id", "allowed", "grant.p.columns, grants"),
+        ("cities.name", "refused", &place),
+        ("other.name", "allowed", "grant.p.columns, grants"),
+    ] {
         let told = project.run(&["grant", "explain", "p.yaml", "column.read", column]).expect_code(0).stdout;
-        assert!(told.starts_with(verdict), "{column}: {told}");
+        assert!(told.starts_with(verdict) && told.contains(by), "{column}: {told}");
     }
     // Something else that is missing is granted beside it, and widens nothing.
     let grants = std::fs::read_to_string(project.path("grants.yaml")).unwrap();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 
+use rustix::process::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -122,6 +123,15 @@ impl Project {
         let table = self.path(format!("lake/{stream}"));
         python("read_table.py", &[&table.display().to_string(), "--key", key])
     }
+}
+
+/// The process that the command started, whichever of its threads did.
+pub fn worker_of(command: &Child) -> Option<Pid> {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", command.id())).ok()?;
+    threads.flatten().find_map(|thread| {
+        let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
+        Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+    })
 }
 
 /// Runs one of the scripts in tests/python and reads the JSON it prints.

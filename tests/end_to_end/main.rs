@@ -13,6 +13,7 @@ mod bad_input;
 mod crash;
 mod grants;
 mod harness;
+mod hostile;
 mod https;
 mod landing;
 mod object_store;

@@ -51,20 +51,26 @@ fn who_there_is_is_kept_and_told() {
 #[test]
 fn each_does_what_its_role_says_and_no_more() {
     let me = user_name();
-    let commands: [(&str, &[&str]); 6] = [
+    let commands: [(&str, &[&str]); 9] = [
         ("list", &["user", "list"]),
+        ("plugins", &["plugin", "list"]),
+        ("grants", &["grant", "list"]),
+        ("why", &["grant", "explain", "p.yaml", "run.start"]),
         ("run", &["run", "p.yaml"]),
         ("grant", &["grant", "add", "p.yaml", "--yes", "--expires", "30d"]),
         ("tell", &["audit", "tail"]),
         ("keep", &["store", "backup", "store.backup"]),
         ("add", &["user", "set", "eve", "--role", "admin"]),
     ];
-    for (roles, may) in [
-        ("", ""),
-        ("viewer", "list"),
-        ("operator", "list run tell keep"),
-        ("author", "list run grant tell"),
-        ("admin", "list run grant tell keep add"),
+    for (roles, service, may) in [
+        ("", false, ""),
+        ("viewer", false, "list plugins grants why"),
+        ("operator", false, "list plugins grants why run tell keep"),
+        ("author", false, "list plugins grants why run grant tell"),
+        ("admin", false, "list plugins grants why run grant tell keep add"),
+        // What people decide is theirs, whatever the role.
+        ("admin", true, "list plugins grants why run tell keep"),
+        ("author", true, "list plugins grants why run tell"),
     ] {
         let project = project();
         // Granted beforehand, by an admin.
@@ -78,17 +84,26 @@ fn each_does_what_its_role_says_and_no_more() {
             .unwrap();
             let roles = [roles.parse().unwrap()].into();
             tidegate_permission::Users::of(&store)
-                .set(&me, roles, &tidegate_permission::Principal::operator())
+                .set(&me, roles, service, &tidegate_permission::Principal::operator())
                 .unwrap();
         }
         for (name, command) in commands {
             let ran = project.run(command);
             let expected = if may.split(' ').any(|one| one == name) { 0 } else { 3 };
             assert_eq!(ran.code, Some(expected), "{roles}: {name}\n{}", ran.text());
-            if expected == 3 {
+            if expected == 3 && service && ["grant", "add"].contains(&name) {
+                assert!(ran.stderr.contains("a service account does what people decided"), "{}", ran.stderr);
+            } else if expected == 3 {
                 let words = format!("tidegate user set {me} --role ROLE");
                 assert!(ran.stderr.contains(&words), "{roles}: {name}\n{}", ran.stderr);
             }
+        }
+        if service {
+            let audit = std::fs::read_to_string(project.path(".tidegate/audit.jsonl")).unwrap();
+            let denial = format!("\"principal\":\"account:{me}\",\"action\":\"grant.add\"");
+            assert!(audit.contains(&denial), "no {denial} in {audit}");
+            let run = format!("\"on_behalf_of\":\"account:{me}\"");
+            assert!(audit.contains(&run), "no {run} in {audit}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_infrastructure::{DataDir, clock};
+use tidegate_infrastructure::clock;
 use tidegate_model::{
     CapabilityKind, Code, Fault, Permission, Result, StreamName, Task, WorkOrder, list, short_digest,
     suggestion, tame,
@@ -44,7 +44,7 @@ pub fn obtain(cx: &Context, project: &Project, consent: Consent, task: Task) -> 
     let terminal = cx.terminal;
     let mut plugin = find(project)?;
     let mut order = WorkOrder { began: cx.began, ..work::order(project, plugin.component.clone(), task)? };
-    let operator = Operator::new(&project.data_dir, Some(&order.run))?;
+    let operator = Operator::who_orders(&mut order)?;
     operator.may(Action::RunStart, &Resource::Pipeline(order.pipeline.clone()))?;
     plugins::may_load(&operator, &plugin)?;
 
@@ -177,6 +177,10 @@ pub fn grant_only(
     let already = grant.allow.iter().all(|permission| granted.contains(permission));
     if already && !choice.publisher && choice.expires.is_none() && choice.columns.is_empty() {
         review.require(&grants)?;
+        for line in review.requests.iter().filter(|line| line.is_granted_in_part()) {
+            let id = tame(&line.id);
+            terminal.say(&format!("note: a part of `{id}` is granted; `--only {id}` grants all of it\n"));
+        }
         return Ok(None);
     }
     terminal.say(&render::request(&order, &review, terminal.side_paint()));
@@ -190,7 +194,10 @@ pub fn grant_only(
         terminal.say(&format!("Of this, you grant: {}{}\n\n", tame(&list(&parts)), tame(&columns)));
     }
     if !is_given(terminal, consent, &review)? {
-        return review.require(&grants).map(|_| None);
+        review.require_by(&grants, &grant)?;
+        // Of what is optional.
+        let why = format!("nobody said yes, and nothing was granted to {}", order.component.name);
+        return Err(Fault::user(Code::NotGranted, tame(&why)).help("without a question: add --yes"));
     }
     let allowed = grant.allow.clone();
     operator.grant(&mut grants, grant, is_signed(&order), None)?;
@@ -225,8 +232,8 @@ pub fn identify(project: &Project) -> Result<WorkOrder> {
 }
 
 /// All that a component requests and that can be granted: for one order, and kept nowhere but in the audit.
-pub fn for_a_test(plugin: &Plugin, order: &WorkOrder, data_dir: &DataDir) -> Result<Vec<Permission>> {
-    let operator = Operator::new(data_dir, Some(&order.run))?;
+pub fn for_a_test(plugin: &Plugin, order: &mut WorkOrder) -> Result<Vec<Permission>> {
+    let operator = Operator::who_orders(order)?;
     plugins::may_load(&operator, plugin)?;
     let review = review(plugin, order, &Grants::none())?;
     let grant = review.grant_to_add();

@@ -84,7 +84,7 @@ impl Inner {
         let reference = self.bound(slot)?;
         self.may(Action::SecretWrite, reference)?;
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).get(slot).cloned();
-        let by = Principal::operator();
+        let by = Principal::service(Module::Extraction);
         let revision = self.sources.replace(reference, value, &by, given.as_ref()).await?;
         self.remember(slot, revision);
         Ok(())

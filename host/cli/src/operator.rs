@@ -1,7 +1,7 @@
 //! Whoever typed the command, as the authorizer knows them.
 
 use tidegate_infrastructure::{DataDir, SledStore, clock};
-use tidegate_model::{Code, Result, Retry, RunId, list};
+use tidegate_model::{Code, Result, Retry, RunId, WorkOrder, list};
 use tidegate_permission::{
     Action, Authorizer, Ceiling, Explanation, Grant, Grants, Principal, Resource, Role, Users,
 };
@@ -19,28 +19,46 @@ pub struct Operator {
 impl Operator {
     /// `run`: the run that the decisions belong to, if any. Opens the store, if there is one, and closes it again.
     pub fn new(data_dir: &DataDir, run: Option<&RunId>) -> Result<Self> {
-        let user = Principal::operator();
-        let roles = roles(data_dir, &user)?;
-        Self::with(data_dir, user, &roles, run)
+        Self::with(data_dir, known(data_dir)?, run)
+    }
+
+    /// Of an order, which is in their name from then on.
+    pub fn who_orders(order: &mut WorkOrder) -> Result<Self> {
+        let operator = Self::new(&DataDir::open(&order.data_dir)?, Some(&order.run))?;
+        order.on_behalf_of = Some(operator.user.to_string());
+        Ok(operator)
+    }
+
+    /// Whether they may see what is kept in a folder. Where there is none, to look leaves none.
+    pub fn may_look(data_dir: &DataDir, action: Action) -> Result<()> {
+        if data_dir.root().is_dir() {
+            Self::new(data_dir, None)?.may(action, &Resource::Store)
+        } else {
+            Ok(())
+        }
     }
 
     /// To put a backup in the place of a store which may be too damaged to say who its users are. Whoever can do
     /// that can write to its folder, and could as well remove it.
     pub fn who_restores(data_dir: &DataDir) -> Result<Self> {
-        let user = Principal::operator();
-        let roles = match roles(data_dir, &user) {
+        let who = match known(data_dir) {
             // One that somebody has at the moment is not damaged.
-            Err(fault) if fault.code == Code::StoreUnusable && fault.retry == Retry::No => vec![Role::Admin],
-            roles => roles?,
+            Err(fault) if fault.code == Code::StoreUnusable && fault.retry == Retry::No => an_admin(),
+            known => known?,
         };
-        Self::with(data_dir, user, &roles, None)
+        Self::with(data_dir, who, None)
     }
 
-    fn with(data_dir: &DataDir, user: Principal, roles: &[Role], run: Option<&RunId>) -> Result<Self> {
+    fn with(data_dir: &DataDir, (user, roles): (Principal, Vec<Role>), run: Option<&RunId>) -> Result<Self> {
         seal::at_the_end(data_dir);
         let ceiling = Ceiling::of_this_machine()?;
-        let authorizer = Authorizer::for_operator(data_dir, &ceiling, roles, run.cloned())?;
-        Ok(Self { user, roles: roles.to_vec(), authorizer: authorizer.in_trace(trace::id()) })
+        let authorizer = Authorizer::for_operator(data_dir, &ceiling, &roles, run.cloned())?;
+        Ok(Self { user, roles, authorizer: authorizer.in_trace(trace::id()) })
+    }
+
+    /// In whose name things are done.
+    pub fn principal(&self) -> &Principal {
+        &self.user
     }
 
     pub fn may(&self, action: Action, resource: &Resource) -> Result<()> {
@@ -100,9 +118,14 @@ impl Operator {
     }
 }
 
-fn roles(data_dir: &DataDir, user: &Principal) -> Result<Vec<Role>> {
+/// Whoever runs this command, as the store knows them.
+fn known(data_dir: &DataDir) -> Result<(Principal, Vec<Role>)> {
     if !SledStore::is_there(data_dir) {
-        return Ok(vec![Role::Admin]);
+        return Ok(an_admin());
     }
-    Users::of(&SledStore::open(data_dir)?).roles_of(user.user().unwrap_or_default())
+    Users::of(&SledStore::open(data_dir)?).operator()
+}
+
+fn an_admin() -> (Principal, Vec<Role>) {
+    (Principal::operator(), vec![Role::Admin])
 }

@@ -10,7 +10,7 @@ use tidegate_model::{
     Answer, Code, ComponentRef, Fault, Limits, PipelineName, Result, RunId, RunSummary, Task, WorkOrder,
     WorkerEvent,
 };
-use tidegate_permission::{Ceiling, Principal};
+use tidegate_permission::Ceiling;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
@@ -65,7 +65,7 @@ fn order_for(
         permissions: Vec::new(),
         grants: None,
         ceiling: Ceiling::of_this_machine()?.text().clone(),
-        on_behalf_of: Some(Principal::operator().to_string()),
+        on_behalf_of: None,
         rehearsal: false,
         trace: Some(trace::id().to_owned()),
         columns: BTreeMap::new(),

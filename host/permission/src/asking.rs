@@ -84,6 +84,8 @@ impl Resource {
             Action::SecretList
             | Action::SecretRekey
             | Action::UserList
+            | Action::PluginList
+            | Action::GrantList
             | Action::StoreBackup
             | Action::StoreRestore => Self::Store,
             Action::AuditRead => Self::Audit,

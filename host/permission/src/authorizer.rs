@@ -347,11 +347,19 @@ fn rules_of(order: &WorkOrder, permissions: &[Permission]) -> Result<Rules> {
         let allowed = grants.allowances(&order.pipeline, &order.component, permission, now);
         allowed.into_iter().next().map_or_else(|| "the order".to_owned(), |allowed| allowed.place)
     };
+    let column_place = |stream: &StreamName| {
+        let place = grants.place_of_columns(&order.pipeline, &order.component, stream);
+        place.unwrap_or_else(|| "the order".to_owned())
+    };
     let granting = Granting {
         digest: &order.component.digest,
         pipeline: &order.pipeline,
         permissions: permissions.iter().map(|permission| (permission, place(permission))).collect(),
-        columns: &order.columns,
+        columns: order
+            .columns
+            .iter()
+            .map(|(stream, columns)| (stream, columns, column_place(stream)))
+            .collect(),
     };
     let policies = joined([
         Policies::known(&shipped::always()),

@@ -10,7 +10,7 @@ use crate::review::{Requested, Review, Standing};
 /// What somebody grants of a request. By default all of it, to the component by its digest, without an end.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
-    /// The capabilities by their `id`; none named: all.
+    /// The capabilities by their `id`; none named: all that is missing, and what is granted stays as it is.
     pub only: Vec<String>,
     /// Narrower targets, by `id`.
     pub targets: BTreeMap<String, String>,
@@ -57,8 +57,16 @@ impl Review {
 
 /// What is to be granted of one line: as chosen, or as it is granted already.
 fn part(line: &Requested, choice: &Choice) -> Result<Vec<Permission>> {
-    let chosen = choice.only.is_empty() || choice.only.contains(&line.id);
-    if !chosen || !matches!(line.standing, Standing::Granted | Standing::Missing) {
+    let id = &line.id;
+    let named =
+        choice.only.contains(id) || choice.targets.contains_key(id) || choice.methods.contains_key(id);
+    let chosen = match line.standing {
+        Standing::Missing => named || choice.only.is_empty(),
+        // Somebody may have narrowed it on purpose.
+        Standing::Granted => named,
+        Standing::AboveCeiling(_) | Standing::NotAsked => false,
+    };
+    if !chosen {
         return Ok(line.allowed.iter().map(|allowed| allowed.permission.clone()).collect());
     }
     let requested = line.permission();

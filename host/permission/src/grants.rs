@@ -230,8 +230,8 @@ pub struct Grants {
     path: PathBuf,
     text: String,
     list: Vec<Grant>,
-    /// The line of each permission of each grant, found when it is first asked for.
-    lines: OnceLock<Vec<Vec<u64>>>,
+    /// The lines of each grant, found when one is first asked for.
+    lines: OnceLock<Vec<Lines>>,
 }
 
 #[derive(Deserialize)]
@@ -243,15 +243,17 @@ struct File {
 
 /// The same file, for where its lines are.
 #[derive(Deserialize)]
-struct Lines {
+struct FileLines {
     #[serde(default)]
-    grants: Option<Vec<Allowed>>,
+    grants: Option<Vec<Lines>>,
 }
 
-#[derive(Deserialize)]
-struct Allowed {
+#[derive(Debug, Clone, Deserialize)]
+struct Lines {
     #[serde(default)]
     allow: Vec<Placed<IgnoredAny>>,
+    #[serde(default)]
+    columns: BTreeMap<StreamName, Placed<IgnoredAny>>,
 }
 
 impl Grants {
@@ -295,7 +297,11 @@ impl Grants {
                     && found.iter().all(|known| known.permission != permission)
                 {
                     let terms = grant.terms(component.publisher.is_some(), now);
-                    found.push(Allowance { permission, place: self.place(number, line), terms });
+                    found.push(Allowance {
+                        permission,
+                        place: self.place(number, |lines| lines.allow.get(line)),
+                        terms,
+                    });
                 }
             }
         }
@@ -365,17 +371,31 @@ impl Grants {
         }
     }
 
+    /// Where a stream's columns are narrowed; the first of such places.
+    pub(crate) fn place_of_columns(
+        &self,
+        pipeline: &PipelineName,
+        component: &ComponentRef,
+        stream: &StreamName,
+    ) -> Option<String> {
+        let narrows = |grant: &Grant| {
+            grant.pipeline == *pipeline
+                && grant.name() == component.name
+                && grant.columns.contains_key(stream)
+        };
+        let number = self.list.iter().position(narrows)?;
+        Some(self.place(number, |lines| lines.columns.get(stream)))
+    }
+
     /// `grants.yaml:12`.
-    fn place(&self, grant: usize, permission: usize) -> String {
+    fn place(&self, grant: usize, find: impl FnOnce(&Lines) -> Option<&Placed<IgnoredAny>>) -> String {
         let file = self.path.file_name().map_or_else(|| "grants".into(), |name| name.to_string_lossy());
         let lines = self.lines.get_or_init(|| {
-            let read = from_yaml::<Lines>("", &self.text).ok().and_then(|lines| lines.grants);
-            let of = |grant: Allowed| grant.allow.iter().map(|placed| placed.line).collect();
-            read.unwrap_or_default().into_iter().map(of).collect()
+            let read = from_yaml::<FileLines>("", &self.text).ok().and_then(|lines| lines.grants);
+            read.unwrap_or_default()
         });
-        let line = lines.get(grant).and_then(|lines| lines.get(permission));
-        match line {
-            Some(line) => format!("{file}:{line}"),
+        match lines.get(grant).and_then(find) {
+            Some(placed) => format!("{file}:{}", placed.line),
             None => file.into_owned(),
         }
     }

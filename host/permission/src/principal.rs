@@ -12,6 +12,8 @@ pub struct Principal(Arc<Identity>);
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Identity {
     User(String),
+    /// A service account: a name that no person answers to.
+    Account(String),
     Service(Module),
     /// A component at work for one pipeline.
     Plugin {
@@ -40,6 +42,11 @@ impl Principal {
         Self(Arc::new(Identity::User(user_name())))
     }
 
+    /// A service account, of those that somebody added.
+    pub(crate) fn account(name: &str) -> Self {
+        Self(Arc::new(Identity::Account(name.to_owned())))
+    }
+
     pub fn service(module: Module) -> Self {
         Self(Arc::new(Identity::Service(module)))
     }
@@ -54,10 +61,10 @@ impl Principal {
         }))
     }
 
-    /// The name of a person.
+    /// The name of a person, or of an account.
     pub fn user(&self) -> Option<&str> {
         match self.identity() {
-            Identity::User(name) => Some(name),
+            Identity::User(name) | Identity::Account(name) => Some(name),
             Identity::Service(_) | Identity::Plugin { .. } => None,
         }
     }
@@ -80,11 +87,12 @@ impl Module {
     }
 }
 
-/// `user:alice`, `service:ingestion`, `plugin:files@0.1.0 (sha256:12ab34cd56ef)`.
+/// `user:alice`, `account:nightly`, `service:ingestion`, `plugin:files@0.1.0 (sha256:12ab34cd56ef)`.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.identity() {
             Identity::User(name) => write!(f, "user:{name}"),
+            Identity::Account(name) => write!(f, "account:{name}"),
             Identity::Service(module) => write!(f, "service:{}", module.as_str()),
             Identity::Plugin { name, version, digest, .. } => {
                 write!(f, "plugin:{name}@{version} ({})", short_digest(digest))

@@ -190,6 +190,11 @@ impl Review {
     /// The effective permissions if everything required is granted. Otherwise what is missing, and as help
     /// the grant to add.
     pub fn require(&self, grants: &Grants) -> Result<Vec<Permission>> {
+        self.require_by(grants, &self.grant_to_add())
+    }
+
+    /// The same, where it is that grant which somebody wants to add.
+    pub fn require_by(&self, grants: &Grants, wanted: &Grant) -> Result<Vec<Permission>> {
         let lacking = self.missing_required();
         for line in &lacking {
             if let Standing::AboveCeiling(why) = &line.standing {
@@ -218,7 +223,7 @@ impl Review {
         Err(Fault::user(Code::NotGranted, message).help(format!(
             "to allow it, add this to {}:\n{}",
             grants.path().display(),
-            grants.addition(&self.grant_to_add()).trim_end()
+            grants.addition(wanted).trim_end()
         )))
     }
 
@@ -262,6 +267,12 @@ impl Requested {
         Permission { binding, ..Permission::new(self.kind, self.target.clone()) }
     }
 
+    /// Less than it asks for.
+    pub fn is_granted_in_part(&self) -> bool {
+        let whole = self.permission();
+        self.standing == Standing::Granted && self.allowed.iter().all(|allowed| allowed.permission != whole)
+    }
+
     /// `read files below ./data`.
     pub fn ask(&self) -> String {
         let what = match self.kind {
@@ -302,8 +313,7 @@ fn sorted(mut permissions: Vec<Permission>) -> Vec<Permission> {
 
 /// `, granted`, or what of it is.
 fn granted_part(line: &Requested) -> String {
-    let whole = line.permission();
-    if line.allowed.iter().any(|allowed| allowed.permission == whole) {
+    if !line.is_granted_in_part() {
         return ", granted".to_owned();
     }
     let parts: Vec<String> = line.allowed.iter().map(|allowed| allowed.permission.to_string()).collect();

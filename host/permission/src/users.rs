@@ -1,4 +1,4 @@
-//! People of the platform, and what they are.
+//! People of the platform and its service accounts, and what they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +22,9 @@ const TRIES: usize = 100;
 #[serde(deny_unknown_fields)]
 pub struct User {
     pub roles: BTreeSet<Role>,
+    /// A service account: no person answers to the name, and it decides nothing for people.
+    #[serde(default)]
+    pub service: bool,
     pub changed_by: String,
     pub changed_at: DateTime<Utc>,
 }
@@ -29,7 +32,7 @@ pub struct User {
 /// The users that somebody added, in the platform's own store.
 ///
 /// While nobody was ever added, whoever runs a command is an admin: it is their machine. From then on whoever was
-/// not added may do nothing. There is always an admin.
+/// not added may do nothing. There is always a person who is an admin.
 #[derive(Debug)]
 pub struct Users<'a>(&'a dyn Store);
 
@@ -60,19 +63,25 @@ impl<'a> Users<'a> {
         }
     }
 
-    /// What somebody is.
-    pub fn roles_of(&self, name: &str) -> Result<Vec<Role>> {
+    /// Whoever runs this command, and what they are.
+    pub fn operator(&self) -> Result<(Principal, Vec<Role>)> {
+        let person = Principal::operator();
+        let name = person.user().unwrap_or_default();
         let all = self.list()?;
-        if all.is_empty() {
-            return Ok(vec![Role::Admin]);
-        }
-        Ok(all.get(name).map(|user| user.roles.iter().copied().collect()).unwrap_or_default())
+        Ok(match all.get(name) {
+            None if all.is_empty() => (person, vec![Role::Admin]),
+            None => (person, Vec::new()),
+            Some(User { roles, service, .. }) => {
+                let roles = roles.iter().copied().collect();
+                (if *service { Principal::account(name) } else { person }, roles)
+            }
+        })
     }
 
-    /// Adds a user, or says anew what they are.
-    pub fn set(&self, name: &str, roles: BTreeSet<Role>, by: &Principal) -> Result<()> {
+    /// Adds a user or an account, or says anew what they are.
+    pub fn set(&self, name: &str, roles: BTreeSet<Role>, service: bool, by: &Principal) -> Result<()> {
         check_name(name)?;
-        let user = User { roles, changed_by: by.to_string(), changed_at: clock::now() };
+        let user = User { roles, service, changed_by: by.to_string(), changed_at: clock::now() };
         self.change(name, Some(&user), by)
     }
 
@@ -105,7 +114,8 @@ impl<'a> Users<'a> {
                 None => all.remove(name),
             };
             // The last one can go: then it is as if nobody had ever been added.
-            if !all.is_empty() && !all.values().any(|user| user.roles.contains(&Role::Admin)) {
+            let admin = |user: &User| user.roles.contains(&Role::Admin) && !user.service;
+            if !all.is_empty() && !all.values().any(admin) {
                 let me = by.user().unwrap_or("NAME");
                 return Err(Fault::user(
                     Code::BadUsage,
@@ -149,20 +159,29 @@ mod tests {
         let (_folder, store) = store();
         let users = Users::of(&store);
         let by = Principal::operator();
-        let roles = |name: &str| users.roles_of(name).unwrap();
-        assert_eq!(roles("alice"), [Role::Admin], "nobody was added yet");
-        users.set("alice", [Role::Admin].into(), &by).unwrap();
-        users.set("bob", [Role::Viewer, Role::Author].into(), &by).unwrap();
-        assert_eq!(roles("alice"), [Role::Admin]);
-        assert_eq!(roles("bob"), [Role::Viewer, Role::Author]);
-        assert_eq!(roles("mallory"), []);
-        assert_eq!(users.list().unwrap()["bob"].changed_by, by.to_string());
-        users.set("bob", [Role::Operator].into(), &by).unwrap();
-        assert_eq!(roles("bob"), [Role::Operator]);
-        users.remove("bob", &by).unwrap();
-        assert_eq!(roles("bob"), []);
-        users.remove("alice", &by).unwrap();
-        assert_eq!(roles("mallory"), [Role::Admin], "as if nobody had ever been added");
+        let me = by.user().unwrap();
+        let told = || {
+            let (who, roles) = users.operator().unwrap();
+            (who.to_string().replace(me, "me"), roles)
+        };
+        assert_eq!(told(), ("user:me".to_owned(), vec![Role::Admin]), "nobody was added yet");
+        users.set("boss", [Role::Admin].into(), false, &by).unwrap();
+        assert_eq!(told(), ("user:me".to_owned(), vec![]));
+        users.set(me, [Role::Viewer, Role::Author].into(), false, &by).unwrap();
+        assert_eq!(told(), ("user:me".to_owned(), vec![Role::Viewer, Role::Author]));
+        assert_eq!(users.list().unwrap()[me].changed_by, by.to_string());
+        users.set(me, [Role::Operator].into(), true, &by).unwrap();
+        assert_eq!(told(), ("account:me".to_owned(), vec![Role::Operator]));
+        users.remove(me, &by).unwrap();
+        assert_eq!(told(), ("user:me".to_owned(), vec![]));
+        users.remove("boss", &by).unwrap();
+        assert_eq!(told(), ("user:me".to_owned(), vec![Role::Admin]), "as if nobody had ever been added");
+    }
+
+    #[test]
+    fn what_an_earlier_version_kept_is_a_person() {
+        let text = r#"{"roles":["viewer"],"changed_by":"user:a","changed_at":"2026-11-28T00:00:00Z"}"#;
+        assert!(!serde_json::from_str::<User>(text).unwrap().service);
     }
 
     #[test]
@@ -172,10 +191,11 @@ mod tests {
         let by = Principal::operator();
         let told = |outcome: Result<()>| outcome.unwrap_err().message;
         let nobody = "then nobody would be an admin, and nobody could change that";
-        assert_eq!(told(users.set("bob", [Role::Author].into(), &by)), nobody);
-        users.set("alice", [Role::Admin].into(), &by).unwrap();
-        users.set("bob", [Role::Author].into(), &by).unwrap();
-        assert_eq!(told(users.set("alice", [Role::Viewer].into(), &by)), nobody);
+        assert_eq!(told(users.set("bob", [Role::Author].into(), false, &by)), nobody);
+        assert_eq!(told(users.set("robot", [Role::Admin].into(), true, &by)), nobody, "no person");
+        users.set("alice", [Role::Admin].into(), false, &by).unwrap();
+        users.set("bob", [Role::Author].into(), false, &by).unwrap();
+        assert_eq!(told(users.set("alice", [Role::Viewer].into(), false, &by)), nobody);
         assert_eq!(told(users.remove("alice", &by)), nobody);
         assert_eq!(users.list().unwrap().len(), 2);
     }
@@ -186,7 +206,7 @@ mod tests {
         let users = Users::of(&store);
         let by = Principal::operator();
         for name in ["", "a b", "-x", "é", "\u{1b}[2J", &"x".repeat(65)] {
-            let fault = users.set(name, [Role::Admin].into(), &by).unwrap_err();
+            let fault = users.set(name, [Role::Admin].into(), false, &by).unwrap_err();
             assert!(fault.message.ends_with("cannot be a user's name"), "{fault}");
         }
         let fault = users.remove("alise", &by).unwrap_err();

@@ -71,10 +71,14 @@ actions! {
     StateWrite = "state.write" on Stream by module;
     /// Forget what was extracted so far ([`Resource::Stream`]).
     StateReset = "state.reset" on Stream by module people;
+    /// See what is granted, what is asked for, and why something is allowed ([`Resource::Store`]).
+    GrantList = "grant.list" on Store by people;
     /// Grant something to a component ([`Resource::Grant`]).
     GrantAdd = "grant.add" on Grant by people;
     /// Take a grant back ([`Resource::Grant`]).
     GrantRevoke = "grant.revoke" on Grant by people;
+    /// See which components and publishers there are ([`Resource::Store`]).
+    PluginList = "plugin.list" on Store by people;
     /// Put a component among those that pipelines can name ([`Resource::Plugin`]).
     PluginInstall = "plugin.install" on Plugin by people;
     /// Take one away again, or make an older version the current one ([`Resource::Plugin`]).
@@ -170,7 +174,7 @@ pub enum Resource {
     Publisher(String),
     /// A user of the platform.
     User(String),
-    /// The platform's own store.
+    /// What the platform itself keeps: users, secrets, plugins, grants.
     Store,
     /// The record of all decisions.
     Audit,

@@ -221,6 +221,13 @@ fn a_part_can_be_granted_for_a_while() {
     grants.add(asked.grant_of(&choice(&["kernels"]), &component("a")).unwrap()).unwrap();
     assert_eq!(effective(&load(folder.path())), "files ./data; http https://x.org/v1 (GET); decode");
 
+    // Also when all that is missing is granted: somebody may have narrowed it on purpose. Named, it is all of it.
+    let asked = review(&grants, &config, "a");
+    let rest = asked.grant_of(&choice(&[]), &component("a")).unwrap();
+    assert!(rest.allow.iter().any(|kept| kept.to_string() == "http https://x.org/v1 (GET)"), "{rest:?}");
+    let named = asked.grant_of(&choice(&["hook"]), &component("a")).unwrap();
+    assert!(named.allow.iter().any(|all| all.to_string() == "http https://x.org"), "{named:?}");
+
     let wider = Choice {
         targets: [("hook".to_owned(), "https://x.org:8443".to_owned())].into(),
         ..Choice::default()

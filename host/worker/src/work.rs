@@ -1,17 +1,21 @@
 //! What an order asks for, and what is answered.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidegate_extraction::{ConnectorSpec, Extractor, StreamDescription};
 use tidegate_model::{Answer, Result, StreamName, Task, WorkOrder, WorkerEvent};
 use tidegate_permission::{Action, Authorizer, Module, Principal, Resource, Used, least};
-use tidegate_sandbox::{LogLine, Sandbox, Settings, Setup};
+use tidegate_sandbox::{Component, LogLine, Sandbox, Settings, Setup};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::events::Events;
 use crate::vault::WorkerVault;
 use crate::{agreement, configuration, conform, revocation, run};
+
+/// For lines of the log that are still on their way when the work is done.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What every task needs: the order, the component ready to run, somebody to ask, somebody to tell.
 pub struct Work<'a> {
@@ -24,7 +28,6 @@ pub struct Work<'a> {
 /// Carries out one order and returns its last event.
 pub async fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
     let authorizer = Arc::new(Authorizer::for_worker(order)?);
-    let principal = Principal::plugin(&order.component, &order.pipeline);
     let digest = Resource::Plugin(order.component.digest.clone());
     authorizer.decide(&Principal::service(Module::Extraction), Action::PluginLoad, &digest)?;
 
@@ -38,10 +41,24 @@ pub async fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
     });
 
     let (log, lines) = mpsc::channel(256);
-    tokio::spawn(tell(lines, events.clone()));
+    let telling = tokio::spawn(tell(lines, events.clone()));
+    let outcome = with(order, component, authorizer, log, events).await;
+    // What the component said last, which may be why it failed, comes before the last event. Its instances are gone
+    // by now, and none can say more; should one be on its way still, nobody waits for it long.
+    let _ = timeout(LAST_WORDS, telling).await;
+    outcome
+}
+
+async fn with(
+    order: &WorkOrder,
+    component: Component,
+    authorizer: Arc<Authorizer>,
+    log: mpsc::Sender<LogLine>,
+    events: &Events,
+) -> Result<WorkerEvent> {
     let setup = Setup {
         authorizer: Arc::clone(&authorizer),
-        principal,
+        principal: Principal::plugin(&order.component, &order.pipeline),
         limits: order.limits.clone(),
         base: order.base.clone(),
         config: order.config.clone(),

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::lake::Table;
 use super::phase::{Kind, Look};
-use crate::harness::Project;
+use crate::harness::{Project, worker_of};
 
 /// Between two looks at what a run has written.
 const POLL: Duration = Duration::from_micros(100);
@@ -157,15 +157,6 @@ fn ended(command: &mut Child) -> ExitStatus {
         assert!(begun.elapsed() < PATIENCE, "the command hangs");
         std::thread::sleep(POLL);
     }
-}
-
-/// The process that the command started, whichever of its threads did.
-fn worker_of(command: &Child) -> Option<Pid> {
-    let threads = std::fs::read_dir(format!("/proc/{}/task", command.id())).ok()?;
-    threads.flatten().find_map(|thread| {
-        let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
-        Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
-    })
 }
 
 /// Neither gone nor a zombie.

@@ -28,6 +28,7 @@ pub use impostor::impostor;
 pub use postgres::{PASSWORD, Postgres};
 pub use safe::Safe;
 pub use server::{Asked, Said, Server};
+pub use tidegate_guest_roundtrip::marker;
 pub use vault::Kept;
 
 pub const ROUNDTRIP: &str = env!("COMPONENT_ROUNDTRIP");

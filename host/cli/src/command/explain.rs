@@ -52,6 +52,7 @@ enum By {
 impl Explain {
     pub fn execute(&self, cx: &Context) -> Result<Reply> {
         let project = Project::open(&self.pipeline, cx.data_dir())?;
+        Operator::may_look(&project.data_dir, Action::GrantList)?;
         let action = Action::named(&self.action)?;
         let Reviewed { mut order, review, .. } = consent::reviewed(&project, &consent::find(&project)?)?;
         // As in a run: what the pipeline writes is its own.
@@ -63,13 +64,13 @@ impl Explain {
             *signed = is_signed;
         }
         let by = self.by.unwrap_or_else(|| usually(action));
+        let operator = Operator::new(&project.data_dir, None)?;
         let who = match by {
             By::Connector => Principal::plugin(&order.component, &order.pipeline),
             By::Extraction => Principal::service(Module::Extraction),
             By::Ingestion => Principal::service(Module::Ingestion),
-            By::Me => Principal::operator(),
+            By::Me => operator.principal().clone(),
         };
-        let operator = Operator::new(&project.data_dir, None)?;
         let worker = Authorizer::for_worker(&order)?;
         let explained = match by {
             By::Me => operator.explain(action, &resource),

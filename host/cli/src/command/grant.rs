@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tidegate_infrastructure::clock;
+use tidegate_infrastructure::{DataDir, clock};
 use tidegate_model::{Code, ConnectorRequirement, Fault, Limits, Permission, Result, StreamName, list, tame};
 use tidegate_permission::{
-    Ceiling, Choice, Grant as Granted, Grants, Requested, Risk, Standing, policies_in_force,
+    Action, Ceiling, Choice, Grant as Granted, Grants, Requested, Risk, Standing, policies_in_force,
 };
 
 use super::Context;
 use crate::consent::{self, Consent, Reviewed};
 use crate::operator::Operator;
-use crate::project::{Project, folder_or_beside};
+use crate::project::{Project, absolute, data_root, folder_or_beside};
 use crate::render::Paint;
 use crate::terminal::Reply;
 
@@ -96,7 +96,10 @@ impl Grant {
 }
 
 fn show(cx: &Context, pipeline: Option<&Path>) -> Result<Reply> {
-    let path = folder_or_beside(pipeline.unwrap_or(Path::new(".")))?.join("grants.yaml");
+    let folder = folder_or_beside(pipeline.unwrap_or(Path::new(".")))?;
+    let data_dir = DataDir::open(absolute(&data_root(&folder, cx.data_dir()))?)?;
+    Operator::may_look(&data_dir, Action::GrantList)?;
+    let path = folder.join("grants.yaml");
     let grants = Grants::load(&path)?;
     let text = if grants.list().is_empty() {
         format!("Nothing is granted in {}.\n", path.display())
@@ -199,6 +202,7 @@ fn policies() -> Result<Reply> {
 /// `-`.
 fn diff(cx: &Context, pipeline: &Path) -> Result<Reply> {
     let project = Project::open(pipeline, cx.data_dir())?;
+    Operator::may_look(&project.data_dir, Action::GrantList)?;
     let Reviewed { order, review, grants } = consent::reviewed(&project, &consent::find(&project)?)?;
     let paint = cx.terminal.paint();
     let component = &order.component;

@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use tidegate_infrastructure::DataDir;
 use tidegate_model::Result;
+use tidegate_permission::Action;
 
 use super::Context;
+use crate::operator::Operator;
 use crate::project::{absolute, data_root};
 use crate::terminal::Reply;
 
@@ -153,11 +155,17 @@ impl Plugin {
     pub fn execute(&self, cx: &Context) -> Result<Reply> {
         let data_dir = DataDir::open(absolute(&data_root(Path::new("."), cx.data_dir()))?)?;
         match &self.verb {
-            Verb::List => list::list(cx, &data_dir),
+            Verb::List => {
+                Operator::may_look(&data_dir, Action::PluginList)?;
+                list::list(cx, &data_dir)
+            }
             Verb::Inspect { what, docs: false } => inspect::inspect(cx, &data_dir, what),
             Verb::Inspect { what, docs: true } => docs::docs(cx, &data_dir, what),
             Verb::Install(install) => install.execute(cx, &data_dir),
-            Verb::Verify { name } => verify::verify(cx, &data_dir, name.as_deref()),
+            Verb::Verify { name } => {
+                Operator::may_look(&data_dir, Action::PluginList)?;
+                verify::verify(cx, &data_dir, name.as_deref())
+            }
             Verb::Remove { what, force } => withdraw::remove(&data_dir, what, *force),
             Verb::Rollback { name } => withdraw::rollback(&data_dir, name),
             Verb::Revoke { what, reason } => withdraw::revoke(&data_dir, what, reason.as_deref()),

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tidegate_infrastructure::DataDir;
 use tidegate_model::{Code, Fault, Result, SecretRef};
-use tidegate_permission::{Action, EncryptedStore, Listed, Principal, Resource, Revision, Secret as Hidden};
+use tidegate_permission::{Action, EncryptedStore, Listed, Resource, Revision, Secret as Hidden};
 use zeroize::Zeroizing;
 
 use super::Context;
@@ -79,7 +79,7 @@ fn set(cx: &Context, named: &Named) -> Result<Reply> {
     let (name, resource) = named.check()?;
     let place = Place::open(cx)?;
     place.operator.may(Action::SecretWrite, &resource)?;
-    let revision = place.store.set(name, &value(name)?, &Principal::operator())?;
+    let revision = place.store.set(name, &value(name)?, place.operator.principal())?;
     let text =
         format!("Kept `{name}`, version {}. A pipeline file names it `store:{name}`.\n", revision.version);
     Ok(Reply::new(text, written(name, &revision)))
@@ -91,7 +91,7 @@ fn rotate(cx: &Context, named: &Named) -> Result<Reply> {
     place.operator.may(Action::SecretWrite, &resource)?;
     // Before anybody types a value for nothing.
     let before = place.store.revision(name)?;
-    let revision = place.store.swap(name, &value(name)?, &Principal::operator(), &before)?;
+    let revision = place.store.swap(name, &value(name)?, place.operator.principal(), &before)?;
     let text = format!("Kept a new value of `{name}`, version {}.\n", revision.version);
     Ok(Reply::new(text, written(name, &revision)))
 }

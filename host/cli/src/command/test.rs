@@ -72,14 +72,13 @@ impl Test {
             order.document = Some(document);
             order.base = folder_of(file)?;
         }
-        order.permissions = consent::for_a_test(plugin, &order, data_dir).map_err(|fault| {
-            match (fault.code, &self.config) {
+        order.permissions =
+            consent::for_a_test(plugin, &mut order).map_err(|fault| match (fault.code, &self.config) {
                 (Code::BadConfig, None) => fault.help(
                     "write it into a file, such as `location: ./data`, and give that with --config FILE",
                 ),
                 _ => fault,
-            }
-        })?;
+            })?;
         Ok(order)
     }
 }

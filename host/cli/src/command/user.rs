@@ -22,11 +22,13 @@ use crate::terminal::Reply;
     tidegate user set \"$(id -un)\" --role admin   the first one, yourself\n  \
     tidegate user set alice --role operator      she runs pipelines\n  \
     tidegate user set bob --role author --role operator\n  \
+    tidegate user set nightly --role operator --service\n  \
     tidegate user list --json | jq '.users[].name'\n\n\
     Users are known by their name on this machine. Viewers see what there is; operators run pipelines; authors try \
     connectors and grant what is ordinary; admins do all that people do. While nobody was added, whoever runs a \
     command is an admin. From then on whoever was not added may run and \
-    change nothing.\n\n\
+    change nothing. A service account is a name that no person answers to, such as that of a nightly job: whatever \
+    its role, it grants nothing, trusts nobody and changes no user.\n\n\
     This is for people who share a data folder (--data-dir) and mean well: whoever can write to the folder's files \
     can get around it.")]
 pub struct User {
@@ -44,6 +46,10 @@ enum Verb {
         /// What they are: viewer, operator, author or admin; several with several of these
         #[arg(long = "role", value_name = "ROLE", required = true)]
         roles: Vec<Role>,
+
+        /// It is a service account: no person answers to the name
+        #[arg(long)]
+        service: bool,
     },
     /// Who there is, and what they are
     List,
@@ -60,9 +66,12 @@ impl User {
         // Closed again before the store is opened here.
         let operator = Operator::new(&data_dir, None)?;
         match &self.verb {
-            Verb::Set { name, roles } => {
+            Verb::Set { name, roles, service } => {
                 operator.may(Action::UserWrite, &Resource::User(name.clone()))?;
-                set(&data_dir, name, &roles.iter().copied().collect())
+                let store = SledStore::open(&data_dir)?;
+                let roles: BTreeSet<Role> = roles.iter().copied().collect();
+                Users::of(&store).set(name, roles.clone(), *service, operator.principal())?;
+                Ok(set(&data_dir, name, &roles, *service))
             }
             Verb::List => {
                 operator.may(Action::UserList, &Resource::Store)?;
@@ -70,17 +79,16 @@ impl User {
             }
             Verb::Remove { name } => {
                 operator.may(Action::UserRemove, &Resource::User(name.clone()))?;
-                remove(&data_dir, name)
+                remove(&data_dir, name, operator.principal())
             }
         }
     }
 }
 
-fn set(data_dir: &DataDir, name: &str, roles: &BTreeSet<Role>) -> Result<Reply> {
-    let store = SledStore::open(data_dir)?;
-    Users::of(&store).set(name, roles.clone(), &Principal::operator())?;
-    let text = format!("{name} is {} in {}.\n", words(roles), data_dir.root().display());
-    Ok(Reply::new(text, json!({ "name": name, "roles": roles })))
+fn set(data_dir: &DataDir, name: &str, roles: &BTreeSet<Role>, service: bool) -> Reply {
+    let account = if service { ", a service account," } else { "" };
+    let text = format!("{name}{account} is {} in {}.\n", words(roles), data_dir.root().display());
+    Reply::new(text, json!({ "name": name, "roles": roles, "service": service }))
 }
 
 fn show(data_dir: &DataDir) -> Result<Reply> {
@@ -94,10 +102,10 @@ fn show(data_dir: &DataDir) -> Result<Reply> {
     Ok(Reply::new(table(&users), json!({ "users": document })))
 }
 
-fn remove(data_dir: &DataDir, name: &str) -> Result<Reply> {
+fn remove(data_dir: &DataDir, name: &str, by: &Principal) -> Result<Reply> {
     let store = SledStore::open(data_dir)?;
     let users = Users::of(&store);
-    users.remove(name, &Principal::operator())?;
+    users.remove(name, by)?;
     let all =
         if users.list()?.is_empty() { " Nobody is left: whoever runs a command is an admin." } else { "" };
     Ok(Reply::new(format!("Removed {name}.{all}\n"), json!({ "name": name })))
@@ -112,14 +120,21 @@ fn table(users: &BTreeMap<String, Known>) -> String {
     if users.is_empty() {
         return "Nobody was added: whoever runs a command is an admin.\n".to_owned();
     }
-    let mut table = Table::new(["name", "roles", "changed", "by"].map(|title| (title, Align::Left)));
+    let mut table = Table::new(["name", "kind", "roles", "changed", "by"].map(|title| (title, Align::Left)));
     for (name, user) in users {
         let at = user.changed_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        table.row(vec![name.clone(), words(&user.roles), at, user.changed_by.clone()]);
+        let kind = if user.service { "service account" } else { "person" };
+        table.row(vec![name.clone(), kind.to_owned(), words(&user.roles), at, user.changed_by.clone()]);
     }
     table.render("")
 }
 
-fn document(name: &str, Known { roles, changed_by, changed_at }: &Known) -> Value {
-    json!({ "name": name, "roles": roles, "changed_by": changed_by, "changed_at": changed_at })
+fn document(name: &str, Known { roles, service, changed_by, changed_at }: &Known) -> Value {
+    json!({
+        "name": name,
+        "roles": roles,
+        "service": service,
+        "changed_by": changed_by,
+        "changed_at": changed_at,
+    })
 }

@@ -24,7 +24,7 @@ macro_rules! types {
 }
 
 types! {
-    ACTION = "Action"; ROLE = "Role"; USER = "User"; MODULE = "Module"; PUBLISHER = "Publisher";
+    ACTION = "Action"; ROLE = "Role"; USER = "User"; ACCOUNT = "Account"; MODULE = "Module"; PUBLISHER = "Publisher";
     PLUGIN = "Plugin"; ORDER = "Order"; LOCATION = "Location"; ENDPOINT = "Endpoint"; SOCKET = "Socket";
     ADDRESS = "Address"; CREDENTIAL = "Credential"; COLUMN = "Column"; DECODER = "Decoder"; PIPELINE = "Pipeline";
     STREAM = "Stream"; SINK = "Sink"; SECRET = "Secret"; GRANT = "Grant"; STORE = "Store"; AUDIT = "Audit";
@@ -76,10 +76,8 @@ fn entity(uid: EntityUid, attributes: Attributes, parents: Parents) -> Result<(E
 
 fn principal(scope: &Scope, who: &Principal) -> Result<(EntityUid, Vec<Entity>), String> {
     let (uid, entity) = match who.identity() {
-        Identity::User(name) => {
-            let roles = scope.roles.iter().map(|role| uid(&ROLE, role)).collect::<Result<_, _>>()?;
-            entity(uid(&USER, name)?, Attributes::new(), roles)?
-        }
+        Identity::User(name) => entity(uid(&USER, name)?, Attributes::new(), roles(scope)?)?,
+        Identity::Account(name) => entity(uid(&ACCOUNT, name)?, Attributes::new(), roles(scope)?)?,
         Identity::Service(module) => {
             entity(uid(&MODULE, module.as_str())?, Attributes::new(), Parents::new())?
         }
@@ -94,6 +92,10 @@ fn principal(scope: &Scope, who: &Principal) -> Result<(EntityUid, Vec<Entity>),
         }
     };
     Ok((uid, vec![entity]))
+}
+
+fn roles(scope: &Scope) -> Result<Parents, String> {
+    scope.roles.iter().map(|role| uid(&ROLE, role)).collect()
 }
 
 fn this_order(is_in: bool) -> Result<Parents, String> {

@@ -1,6 +1,6 @@
 //! Grants are data; as policies they decide together with the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use tidegate_model::{CapabilityKind, Permission, PipelineName, StreamName};
@@ -14,8 +14,8 @@ pub(crate) struct Granting<'a> {
     pub(crate) pipeline: &'a PipelineName,
     /// Each with its place, such as `grants.yaml:12`.
     pub(crate) permissions: Vec<(&'a Permission, String)>,
-    /// Of these streams only these columns.
-    pub(crate) columns: &'a BTreeMap<StreamName, BTreeSet<String>>,
+    /// Of these streams only these columns, and where that was said.
+    pub(crate) columns: Vec<(&'a StreamName, &'a BTreeSet<String>, String)>,
 }
 
 /// The same as Cedar: one policy for each permission, or two where two kinds of resource are meant.
@@ -71,26 +71,34 @@ pub(crate) fn policies_of(granting: &Granting<'_>) -> Source {
             );
         }
     }
-    text.push_str(&columns_policy(granting));
+    text.push_str(&columns_policies(granting));
     Source { file: "grants".to_owned(), text }
 }
 
-/// Every column, but for streams whose columns are listed.
-fn columns_policy(granting: &Granting<'_>) -> String {
-    let listed = granting.columns.iter().map(|(stream, columns)| {
-        let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
-        let stream = quoted(stream.as_str());
-        format!("resource.stream == {stream} && ![{}].contains(resource.name)", columns.join(", "))
-    });
-    let listed: Vec<String> = listed.collect();
-    let unless =
-        if listed.is_empty() { String::new() } else { format!("\nunless {{ {} }}", listed.join(" || ")) };
-    format!(
-        "@id({})\n@why({})\npermit (principal == Plugin::{}, action == Action::\"column.read\", resource){unless};\n",
-        quoted(&format!("grant.{}.columns", granting.pipeline)),
-        quoted(&format!("columns granted for pipeline {}", granting.pipeline)),
-        quoted(granting.digest),
-    )
+/// Every column, and of streams whose columns are listed no other.
+fn columns_policies(granting: &Granting<'_>) -> String {
+    let id = |part: &str| quoted(&format!("grant.{}.columns{part}", granting.pipeline));
+    let plugin = quoted(granting.digest);
+    let mut text = format!(
+        "@id({})\n@why({})\npermit (principal == Plugin::{plugin}, action == Action::\"column.read\", resource);\n",
+        id(""),
+        quoted(&format!("all columns that nothing narrows, for pipeline {}", granting.pipeline)),
+    );
+    for (stream, columns, place) in &granting.columns {
+        let listed: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        let why = format!("of {stream}, the grant for pipeline {} has other columns", granting.pipeline);
+        // Writing to a text cannot fail.
+        let _ = write!(
+            text,
+            "\n@id({id})\n@why({why})\n@at({at})\nforbid (\n  principal == Plugin::{plugin},\n  action == Action::\"column.read\",\n  resource\n)\nwhen {{ resource.stream == {stream} && ![{listed}].contains(resource.name) }};\n",
+            id = id(&format!(".{stream}")),
+            why = quoted(&why),
+            at = quoted(place),
+            stream = quoted(stream.as_str()),
+            listed = listed.join(", "),
+        );
+    }
+    text
 }
 
 /// A binding and its endpoint, as one name.

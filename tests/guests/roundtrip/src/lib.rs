@@ -9,6 +9,8 @@ mod lie;
 mod mischief;
 mod search;
 
+use std::hint::black_box;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_sdk::Level;
@@ -18,7 +20,7 @@ pub use call::Call;
 use generator::Shape;
 pub use lie::Lie;
 pub use mischief::{Mischief, Phase};
-pub use search::Wanted;
+pub use search::{Wanted, marker};
 
 /// The only stream's name.
 pub const STREAM: &str = "roundtrip";
@@ -48,7 +50,7 @@ pub struct Config {
     pub calls: Vec<Call>,
     /// or all at once.
     pub at_once: bool,
-    /// Tell all that comes in: which slots are bound, and the headers of answers.
+    /// Tell all that comes in, which slots are bound and the headers of answers; and mark the memory.
     pub dump: bool,
     /// A refusal of a call is one of `check`.
     pub strict: bool,
@@ -85,7 +87,10 @@ impl Extractor for Roundtrip {
     type Config = Config;
 
     fn check(&self, cx: &Context<Config>) -> Result<()> {
+        let marker = cx.config.dump.then(marker);
         call::make(cx)?;
+        // It is there until the last answer.
+        black_box(marker);
         if !cx.config.search.is_empty() {
             cx.log(Level::Info, format!("found {:?}", search::in_memory(&cx.config.search)));
         }
@@ -94,6 +99,9 @@ impl Extractor for Roundtrip {
 
     fn discover(&self, cx: &Context<Config>) -> Result<Vec<Stream>> {
         mischief::during(Phase::Discover, &cx.config)?;
+        if let Some(Mischief::Lie(_)) = cx.config.mischief {
+            return Ok(vec![Stream::new(STREAM, lie::schema())]);
+        }
         let Config { rows, batches, splits, shape, seed, .. } = cx.config;
         let schema = generator::schema(shape, seed);
         let rows = rows as u64 * batches * splits;
@@ -165,6 +173,30 @@ export_extractor!(Roundtrip, {
             kind: credential,
             target: "{config.url}",
             place: "bearer",
+            required: false,
+            reason: "tries to see it",
+        },
+        {
+            id: "key",
+            kind: credential,
+            target: "{config.url}",
+            place: "header x-key",
+            required: false,
+            reason: "tries to see it",
+        },
+        {
+            id: "parameter",
+            kind: credential,
+            target: "{config.url}",
+            place: "query key",
+            required: false,
+            reason: "tries to see it",
+        },
+        {
+            id: "password",
+            kind: credential,
+            target: "{config.url}",
+            place: "basic alice",
             required: false,
             reason: "tries to see it",
         },

@@ -1,8 +1,11 @@
 //! Batches and calls that break the contract, made without the SDK, which would not let them pass.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_sdk::Result;
+use tidegate_sdk::arrow::schema::{DataType, Field, Schema, SchemaRef};
 use tidegate_sdk::bindings::tidegate::connector::output::{self, Changes, Reject, SchemaParam, Writer};
 use tidegate_sdk::bindings::tidegate::connector::types::{BatchParam, DataTypeParam, FieldParam, Node};
 
@@ -51,6 +54,23 @@ pub enum Lie {
     CheckpointFlood,
     /// Rejects without end, each with a reason of a megabyte.
     RejectFlood,
+    /// An honest batch, and then one with a column more.
+    ChangingSchema,
+    /// A checkpoint before any row, which says that all of them came.
+    FalseCheckpoint,
+    /// Rows through a writer that was given back.
+    ClosedWriter,
+    /// Rows through a writer that there never was.
+    InventedWriter,
+    /// Rows, and an end without giving the writer back.
+    KeptWriter,
+    /// Batches without a row, ten thousand of them, and then a row.
+    EmptyBatches,
+}
+
+/// What a liar says beforehand that there is: a column of texts.
+pub(crate) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, true)]))
 }
 
 /// What an honest batch of two rows looks like: `ab` and `c`.
@@ -108,6 +128,43 @@ impl Lie {
                     writer.reject(&rejects(10, &reason))?;
                 }
             }
+            Self::FalseCheckpoint => open(STREAM, &["text"], &[])?.checkpoint(b"1000000")?,
+            Self::ClosedWriter => {
+                let writer = open(STREAM, &["text"], &[])?;
+                let handle = writer.handle();
+                drop(writer);
+                honest(&again(handle))?;
+            }
+            Self::InventedWriter => honest(&again(4321))?,
+            Self::KeptWriter => {
+                let writer = open(STREAM, &["text"], &[])?;
+                honest(&writer)?;
+                std::mem::forget(writer);
+            }
+            Self::EmptyBatches => {
+                let writer = open(STREAM, &["text"], &[])?;
+                let none = [Node { length: 0, null_count: 0 }];
+                for _ in 0..10_000 {
+                    writer.write(BatchParam {
+                        rows: 0,
+                        nodes: &none,
+                        buffers: &[&[], &[0; 4], &[]],
+                        variadic: &[],
+                    })?;
+                }
+                honest(&writer)?;
+            }
+            Self::ChangingSchema => {
+                let writer = open(STREAM, &["text"], &[])?;
+                honest(&writer)?;
+                let buffers = [&[], &OFFSETS[..], DATA].repeat(2);
+                writer.write(BatchParam {
+                    rows: 2,
+                    nodes: &NODES.repeat(2),
+                    buffers: &buffers,
+                    variadic: &[],
+                })?;
+            }
             _ => self.send(&open(STREAM, &["text"], &[])?)?,
         }
         Ok(())
@@ -136,6 +193,17 @@ impl Lie {
         }?;
         Ok(())
     }
+}
+
+fn honest(writer: &Writer) -> Result<()> {
+    Ok(writer.write(BatchParam { rows: 2, nodes: &NODES, buffers: &[&[], &OFFSETS, DATA], variadic: &[] })?)
+}
+
+/// A handle that is not ours.
+#[expect(unsafe_code, reason = "that is the mischief")]
+fn again(handle: u32) -> Writer {
+    // SAFETY: a number; it is for the host to find out what it means.
+    unsafe { Writer::from_handle(handle) }
 }
 
 fn rejects(count: usize, reason: &str) -> Vec<Reject<'_>> {

@@ -39,6 +39,12 @@ pub enum Mischief {
     Hoard,
     /// Logs one line of 40 MiB.
     Shout,
+    /// Asks for a random number of a gigabyte.
+    Dice,
+    /// Sends a log line that pretends to be many, in colours.
+    Forge,
+    /// A million lines of the log, each of one letter.
+    Whisper,
     /// Reads the environment, a file and the arguments, and fails if there are any. (Sockets are not even
     /// imported: such a component is refused.)
     LookAround,
@@ -97,6 +103,12 @@ fn commit(mischief: Mischief, config: &Config) -> Result<()> {
             }
         }
         Mischief::Shout => log::write(log::Level::Info, &"x".repeat(40 << 20)),
+        Mischief::Dice => drop(black_box(wasip2::random::random::get_random_bytes(1 << 30))),
+        Mischief::Forge => log::write(
+            log::Level::Info,
+            "fine\nerror[TG0303]: the audit is lost\r\u{1b}[2J\u{1b}]0;title\u{7}\u{202e}gnp.exe",
+        ),
+        Mischief::Whisper => (0..1_000_000).for_each(|_| log::write(log::Level::Info, "x")),
         Mischief::LookAround => return look_around(),
     }
     Ok(())

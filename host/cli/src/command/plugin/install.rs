@@ -72,7 +72,9 @@ impl Install {
         let news = known.is_none();
         let record = match known {
             Some(known) => known_again(known, signature, &vouched),
-            None => self.record(&plugin.inspection, signature, &vouched, before.as_ref())?,
+            None => {
+                self.record(&plugin.inspection, signature, &vouched, before.as_ref(), operator.principal())?
+            }
         };
         let vouched = Vouched::of(record.signature.as_deref(), &wasm, &plugin.inspection, &trust)?;
         shelf.keep(&record, &wasm)?;
@@ -127,6 +129,7 @@ impl Install {
         signature: Option<String>,
         vouched: &Vouched,
         before: Option<&Before>,
+        by: &Principal,
     ) -> Result<Installed> {
         let Inspection { manifest, digest, size, contract, .. } = inspection;
         Ok(Installed {
@@ -138,7 +141,7 @@ impl Install {
             world: manifest.world,
             capabilities: manifest.capabilities.clone(),
             state: State::Current,
-            installed_by: Principal::operator().to_string(),
+            installed_by: by.to_string(),
             installed_at: clock::now(),
             installed_from: self.file.display().to_string(),
             origin: absolute(&self.file)?.display().to_string(),

@@ -55,8 +55,8 @@ pub fn streams(
 
 fn ask(cx: &Context, plugin: &Plugin, data_dir: &DataDir, task: Task) -> Result<Answer> {
     let component: ComponentRef = plugin.component.clone();
-    let order = work::order_without_pipeline(component, "inspection", data_dir, task)?;
-    crate::plugins::may_load(&Operator::new(data_dir, Some(&order.run))?, plugin)?;
+    let mut order = work::order_without_pipeline(component, "inspection", data_dir, task)?;
+    crate::plugins::may_load(&Operator::who_orders(&mut order)?, plugin)?;
     let mut progress = Progress::new(cx.terminal);
     let end = work::carry_out(&order, |event: &WorkerEvent| progress.on(event));
     progress.close();

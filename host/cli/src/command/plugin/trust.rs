@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use tidegate_infrastructure::{DataDir, clock, files};
 use tidegate_model::{Fault, Result, tame};
-use tidegate_permission::{Action, Principal, PublicKey, Resource, Trusted};
+use tidegate_permission::{Action, PublicKey, Resource, Trusted};
 
 use crate::operator::Operator;
 use crate::plugins;
@@ -38,7 +38,10 @@ pub enum Verb {
 
 pub fn execute(data_dir: &DataDir, verb: &Verb) -> Result<Reply> {
     match verb {
-        Verb::List => list(),
+        Verb::List => {
+            Operator::may_look(data_dir, Action::PluginList)?;
+            list()
+        }
         Verb::Add { key, name } => add(data_dir, key, name),
         Verb::Remove { who } => remove(data_dir, who),
     }
@@ -65,9 +68,10 @@ fn list() -> Result<Reply> {
 
 fn add(data_dir: &DataDir, key: &str, name: &str) -> Result<Reply> {
     let key = read(key)?;
-    Operator::new(data_dir, None)?.may(Action::PublisherTrust, &Resource::Publisher(key.id()))?;
+    let operator = Operator::new(data_dir, None)?;
+    operator.may(Action::PublisherTrust, &Resource::Publisher(key.id()))?;
     let mut trust = plugins::trust()?;
-    let trusted = trust.add(name, key, &Principal::operator(), clock::now())?;
+    let trusted = trust.add(name, key, operator.principal(), clock::now())?;
     let text = format!("The key {} is trusted as `{}`.\n", trusted.key.id(), tame(&trusted.name));
     Ok(Reply::new(text, json!({ "added": document(trusted) })))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use tidegate_infrastructure::{DataDir, clock};
 use tidegate_model::{Code, Fault, Result, list, short_digest, suggestion, tame};
-use tidegate_permission::{Action, Installed, Lock, Principal, Resource, Revocation, Revocations, State};
+use tidegate_permission::{Action, Installed, Lock, Resource, Revocation, Revocations, State};
 
 use crate::operator::Operator;
 use crate::plugins::{self, Shelf, meant};
@@ -140,13 +140,13 @@ pub fn rollback(data_dir: &DataDir, name: &str) -> Result<Reply> {
 pub fn revoke(data_dir: &DataDir, what: &str, reason: Option<&str>) -> Result<Reply> {
     let reason = reason.map(checked).transpose()?;
     let revocations = Revocations::of(data_dir);
-    let by = Principal::operator();
     let operator = Operator::new(data_dir, None)?;
+    let by = operator.principal();
     let mut text = String::new();
     let mut documents = Vec::new();
     for (digest, component) in condemned(data_dir, what)? {
         operator.may(Action::PluginRevoke, &Resource::Plugin(digest.clone()))?;
-        let revocation = Revocation::new(&digest, component, reason.clone(), &by, clock::now());
+        let revocation = Revocation::new(&digest, component, reason.clone(), by, clock::now());
         let already = revocations.find(&digest)?;
         revocations.add(&revocation)?;
         let shown = revocation.component.clone().unwrap_or_else(|| digest.clone());
