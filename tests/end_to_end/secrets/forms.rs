@@ -2,6 +2,24 @@
 
 /// As it is, in hexadecimal, percent-encoded in two ways, and the parts that base64 of it has wherever it stands.
 pub fn forms(secret: &str) -> Vec<String> {
+    let mut forms = plainly(secret);
+    for (before, standard) in encoded(secret).into_iter().enumerate() {
+        // Less the letters that depend on what stands around it.
+        let own = &standard[(before * 4).div_ceil(3)..standard.len() - 4];
+        forms.push(own.to_owned());
+        forms.push(own.replace('+', "-").replace('/', "_"));
+    }
+    forms
+}
+
+/// All that somebody can say of it who knows it: the same, with base64 whole.
+pub fn sayings(secret: &str) -> Vec<String> {
+    let encoded = encoded(secret);
+    let safe: Vec<String> = encoded.iter().map(|text| text.replace('+', "-").replace('/', "_")).collect();
+    [plainly(secret), encoded, safe].concat()
+}
+
+fn plainly(secret: &str) -> Vec<String> {
     let bytes = secret.as_bytes();
     let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
@@ -15,15 +33,12 @@ pub fn forms(secret: &str) -> Vec<String> {
             })
             .collect()
     };
-    let mut forms = vec![secret.to_owned(), hexadecimal, percent(false), percent(true)];
-    for before in 0..3 {
-        let standard = base64(&[&vec![0; before][..], bytes].concat());
-        // Less the letters that depend on what stands around it.
-        let own = &standard[(before * 4).div_ceil(3)..standard.len() - 4];
-        forms.push(own.to_owned());
-        forms.push(own.replace('+', "-").replace('/', "_"));
-    }
-    forms
+    vec![secret.to_owned(), hexadecimal, percent(false), percent(true)]
+}
+
+/// In base64, behind none, one and two other bytes.
+fn encoded(secret: &str) -> Vec<String> {
+    (0..3).map(|before| base64(&[&vec![0; before][..], secret.as_bytes()].concat())).collect()
 }
 
 /// RFC 4648, 4, without padding: written down here, so that no library of the host's is its own witness.

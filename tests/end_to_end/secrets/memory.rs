@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tidegate_sandbox_tests::{ROUNDTRIP, marker};
 
-use super::forms::forms;
+use super::forms::{forms, sayings};
 use super::{position, project};
 use crate::harness::worker_of;
 
@@ -122,7 +122,8 @@ fn parrot() -> (String, mpsc::Receiver<()>, mpsc::Sender<()>) {
                 holding.send(()).unwrap();
                 let _ = released.recv();
             }
-            let known = forms_of(&SECRETS).join(" ");
+            let known: Vec<String> = SECRETS.iter().flat_map(|(_, _, secret)| sayings(secret)).collect();
+            let known = known.join(" ");
             let body = [asked.as_slice(), known.as_bytes()].concat();
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
             let _ = stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat());
