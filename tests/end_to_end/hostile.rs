@@ -63,6 +63,16 @@ fn servers_that_mean_harm() {
     try_all("a server that means harm", &server::attacks());
 }
 
+/// Needs a network of its own, which not every machine lets its users have.
+#[test]
+fn name_servers_that_lie() {
+    if !attack::can_be_lied_to() {
+        println!("no namespaces for this user: not tried");
+        return;
+    }
+    try_all("a name server that lies", &server::lies());
+}
+
 /// The address of a place that was granted, and calls below it.
 fn calls(url: &str, paths: &[&str]) -> Value {
     let calls: Vec<Value> = paths.iter().map(|path| json!({ "url": format!("{url}{path}") })).collect();

@@ -1,9 +1,11 @@
 //! One attack, and what came of it.
 
+use std::process::Command;
+
 use serde_json::Value;
 use tidegate_sandbox_tests::ROUNDTRIP;
 
-use crate::harness::Project;
+use crate::harness::{Project, Ran, python_command};
 
 /// What a component does, or is done to it.
 pub struct Attack {
@@ -19,6 +21,7 @@ pub struct Attack {
     denied: Option<&'static str>,
     secret: Option<&'static str>,
     grant: Vec<String>,
+    lied_to: bool,
 }
 
 /// What came of it.
@@ -41,7 +44,13 @@ impl Attack {
             denied: None,
             secret: None,
             grant: Vec::new(),
+            lied_to: false,
         }
+    }
+
+    /// Where tests/python/name_server.py is the only name server.
+    pub fn lied_to(self) -> Self {
+        Self { lied_to: true, ..self }
     }
 
     pub fn ends(self, ends: &'static str) -> Self {
@@ -81,7 +90,8 @@ impl Attack {
         }
         let grant: Vec<&str> = self.grant.iter().map(String::as_str).collect();
         project.run(&[&["grant", "add", "p.yaml", "--yes"], grant.as_slice()].concat()).expect_code(0);
-        let ran = project.run(&[self.verb, "p.yaml"]);
+        let command = project.command(&[self.verb, "p.yaml"]);
+        let ran = Ran::of(&mut if self.lied_to { among_liars(&command) } else { command });
         let denials = project.run(&["audit", "tail", "p.yaml", "--denied"]).expect_code(0).stdout;
         let rows = if self.rows.is_some() && project.path("lake/roundtrip").exists() {
             project.read("roundtrip", "text")["duckdb"]["rows"].as_u64().unwrap()
@@ -120,6 +130,23 @@ impl Outcome {
     pub fn host_failed(&self) -> bool {
         self.told.starts_with("TG09") || self.told.contains("worker")
     }
+}
+
+/// Whether this machine lets its users have a network of their own.
+pub fn can_be_lied_to() -> bool {
+    among_liars(Command::new("true").current_dir("/")).output().is_ok_and(|output| output.status.success())
+}
+
+/// The same command where every name is somebody else's to resolve.
+fn among_liars(command: &Command) -> Command {
+    let server = python_command("name_server.py");
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(["--map-root-user", "--net", "--mount"]);
+    wrapped.arg(server.get_program()).args(server.get_args());
+    wrapped.arg(command.get_program()).args(command.get_args());
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapped.current_dir(command.get_current_dir().unwrap());
+    wrapped
 }
 
 /// The first fault, or what the component said last.

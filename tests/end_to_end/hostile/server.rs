@@ -159,3 +159,27 @@ pub fn attacks() -> Vec<Attack> {
     );
     attacks
 }
+
+/// Names of tests/python/name_server.py, which are granted.
+pub fn lies() -> Vec<Attack> {
+    let calling = |name: &str| calls(&format!("http://{name}"), &["/"; 2]);
+    [
+        // The first time it is what it says.
+        ("rebinds.test", "denied: ", Some("address:169.254.169.254 of http://rebinds.test")),
+        ("inside.test", "denied: ", Some("address:10.0.0.5 of http://inside.test")),
+        ("loops.test", "denied: ", Some("address:127.0.0.1 of http://loops.test")),
+        ("mapped.test", "denied: ", Some("address:::ffff:169.254.169.254 of http://mapped.test")),
+        ("nowhere.test", "unavailable: ", None),
+        // One of three addresses is one that may be dialled.
+        ("both.test", "200 this is 93.184.216.34", None),
+        ("honest.test", "200 this is 93.184.216.34", None),
+    ]
+    .map(|(name, ends, denied)| {
+        let attack = Attack::new(name, "check", calling(name)).ends(ends).lied_to();
+        match denied {
+            Some(denied) => attack.denied(denied),
+            None => attack,
+        }
+    })
+    .into()
+}

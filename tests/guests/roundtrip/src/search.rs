@@ -44,7 +44,7 @@ fn next(number: u64, byte: u8) -> u64 {
 
 /// Bytes that are made only where a component runs, and stand in no file: memory that has them is a component's.
 pub fn marker() -> Vec<u8> {
-    let mut state = black_box(0x5EED_0F_7D_u64);
+    let mut state = black_box(0x5EED_0F7D_u64);
     let bytes = (0..64).map(|_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state.to_be_bytes()[0]
