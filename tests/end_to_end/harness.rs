@@ -130,8 +130,8 @@ impl Project {
 }
 
 /// The process that the command started, whichever of its threads did.
-pub fn worker_of(command: &Child) -> Option<Pid> {
-    let threads = std::fs::read_dir(format!("/proc/{}/task", command.id())).ok()?;
+pub fn worker_of(command: u32) -> Option<Pid> {
+    let threads = std::fs::read_dir(format!("/proc/{command}/task")).ok()?;
     threads.flatten().find_map(|thread| {
         let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
         Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)

@@ -6,6 +6,7 @@
 
 mod attack;
 mod component;
+mod crowd;
 mod neighbour;
 mod server;
 

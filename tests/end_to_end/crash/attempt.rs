@@ -62,7 +62,7 @@ impl Run {
             if let Some(status) = run.command.try_wait().unwrap() {
                 return Err(status);
             }
-            run.worker = run.worker.or_else(|| worker_of(&run.command));
+            run.worker = run.worker.or_else(|| worker_of(run.command.id()));
             let now = match moment {
                 Moment::After(length) => begun.elapsed() >= length,
                 moment => watch.sees(moment),
@@ -92,7 +92,7 @@ impl Run {
     pub fn sleep(&mut self) {
         self.signal(Signal::STOP);
         // It may have started its worker just before.
-        self.worker = self.worker.or_else(|| worker_of(&self.command));
+        self.worker = self.worker.or_else(|| worker_of(self.command.id()));
         self.signal(Signal::STOP);
     }
 

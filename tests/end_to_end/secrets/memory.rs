@@ -66,7 +66,7 @@ ingest: {{ sink: delta, location: ./lake }}
             );
         }
     }
-    let worker = worker_of(&command).expect("a worker that is waiting");
+    let worker = worker_of(command.id()).expect("a worker that is waiting");
     kill_process(worker, Signal::STOP).unwrap();
     let areas = areas(worker);
     kill_process(worker, Signal::CONT).unwrap();
