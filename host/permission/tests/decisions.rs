@@ -309,7 +309,13 @@ fn what_no_rule_names_is_denied() {
     let operators = |role| Authorizer::for_operator(&data_dir, &developer, &[role], None).unwrap();
     assert_eq!(
         allowed(&operators(Role::Viewer), &all.component),
-        ["user state.read stream", "user secret.list store", "user user.list store"]
+        [
+            "user state.read stream",
+            "user grant.list store",
+            "user plugin.list store",
+            "user secret.list store",
+            "user user.list store",
+        ]
     );
     assert_eq!(
         allowed(&operators(Role::Author), &all.component),
@@ -318,8 +324,10 @@ fn what_no_rule_names_is_denied() {
             "user run.start pipeline",
             "user state.read stream",
             "user state.reset stream",
+            "user grant.list store",
             "user grant.add grant",
             "user grant.revoke grant",
+            "user plugin.list store",
             "user plugin.install plugin",
             "user secret.list store",
             "user user.list store",
@@ -333,8 +341,10 @@ fn what_no_rule_names_is_denied() {
             "user run.start pipeline",
             "user state.read stream",
             "user state.reset stream",
+            "user grant.list store",
             "user grant.add grant",
             "user grant.revoke grant",
+            "user plugin.list store",
             "user plugin.install plugin",
             "user plugin.remove plugin",
             "user plugin.revoke plugin",
