@@ -2,9 +2,10 @@
 
 use std::process::Child;
 
+use rustix::process::{Signal, kill_process, test_kill_process};
 use tidegate_sandbox_tests::ROUNDTRIP;
 
-use crate::harness::{Project, flights, rows_and_keys};
+use crate::harness::{Project, flights, rows_and_keys, worker_of};
 
 fn project() -> Project {
     let project = Project::with_streams("cities: { mode: full }");
@@ -123,6 +124,18 @@ fn a_component_that_is_revoked_stops() {
     project.run(&["plugin", "revoke", digest.as_str().unwrap(), "--reason", "leaks rows"]).expect_code(0);
     let said = refused(&project, running);
     assert!(said.contains("TG0208") && said.contains("leaks rows"), "{said}");
+}
+
+/// As one would be that is in somebody else's hands: it does not ask, and would not listen.
+#[test]
+fn a_worker_that_does_not_end_when_something_is_taken_back_is_killed() {
+    let (project, running) = loading();
+    let worker = worker_of(running.id()).unwrap();
+    kill_process(worker, Signal::STOP).unwrap();
+    project.run(&["grant", "revoke", "p.yaml"]).expect_code(0);
+    let said = refused(&project, running);
+    assert!(said.contains("TG0306") && said.contains("files ./data"), "{said}");
+    assert!(test_kill_process(worker).is_err(), "it is still there");
 }
 
 /// Nobody knows then what is still granted. A connector that only waits is ended too, whatever it is asked.

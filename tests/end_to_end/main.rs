@@ -10,6 +10,8 @@
 
 mod audit;
 mod bad_input;
+#[cfg(target_arch = "x86_64")]
+mod confinement;
 mod crash;
 mod grants;
 mod harness;

@@ -1,14 +1,16 @@
-//! Where a worker asks for secrets. The order tells it which there are; what they are it is told here, one at a
-//! time, and only here.
+//! Where a worker asks. The order tells it which secrets there are; what they are it is told here, one at a time, and
+//! only here. And here it hears whether what the order permits is still granted, which lies where it cannot read.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tidegate_infrastructure::{DataDir, Desk};
+use tidegate_infrastructure::{DataDir, Desk, clock};
 use tidegate_model::{Binding, Code, Fault, Result, SecretRef, WorkOrder, place_of_key};
 use tidegate_permission::{
-    Action, Authorizer, Module, Principal, Question, Reply, Resource, Revision, Secret, SecretKeeper, Sources,
+    Action, Authorizer, Module, Principal, Question, Reply, Resource, Revision, Secret, SecretKeeper,
+    Sources, taken_back,
 };
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
@@ -16,36 +18,73 @@ use zeroize::Zeroizing;
 
 use crate::secrets;
 
+/// How often this looks by itself whether something was taken back.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a worker may take to end by itself after that.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long the grants may be impossible to read, as when somebody is editing them, until nothing counts as granted.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// The desk of one order. It gives what the component may have used, to the worker of that order, after the
 /// authorizer said yes; it keeps none of it.
 #[derive(Debug, Clone)]
-pub struct SecretDesk(Arc<Inner>);
+pub struct OrderDesk(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    order: WorkOrder,
+    data_dir: DataDir,
     /// None for an order that binds nothing: then no question is one that it could answer.
     authorizer: Option<Authorizer>,
     /// Slots whose credential is requested, granted and below the ceiling.
     bound: BTreeMap<String, SecretRef>,
     sources: Sources,
+    /// Since when it is not known what is granted.
+    unreadable: Mutex<Option<Instant>>,
     /// Which value of each slot's secret was given last: a new one is kept only in its place.
     given: Mutex<BTreeMap<String, Revision>>,
 }
 
-impl SecretDesk {
+impl OrderDesk {
     pub fn of(order: &WorkOrder) -> Result<Self> {
         let data_dir = DataDir::open(&order.data_dir)?;
         let store = Arc::new(secrets::store(&data_dir)?);
         let binds = order.permissions.iter().any(|permission| permission.binding.is_some());
         let authorizer = if binds { Some(Authorizer::for_worker(order)?) } else { None };
-        Ok(Self::with(order, authorizer, store))
+        Ok(Self::with(order, data_dir, authorizer, store))
     }
 
-    fn with(order: &WorkOrder, authorizer: Option<Authorizer>, store: Arc<dyn SecretKeeper>) -> Self {
+    fn with(
+        order: &WorkOrder,
+        data_dir: DataDir,
+        authorizer: Option<Authorizer>,
+        store: Arc<dyn SecretKeeper>,
+    ) -> Self {
         let bindings = order.permissions.iter().filter_map(|permission| permission.binding.as_ref());
         let bound = bindings.map(|Binding { slot, secret, .. }| (slot.clone(), secret.clone())).collect();
         let sources = Sources::new(&order.base, store);
-        Self(Arc::new(Inner { authorizer, bound, sources, given: Mutex::default() }))
+        let order = order.clone();
+        Self(Arc::new(Inner {
+            order,
+            data_dir,
+            authorizer,
+            bound,
+            sources,
+            unreadable: Mutex::default(),
+            given: Mutex::default(),
+        }))
+    }
+
+    /// Waits until something was taken back and the worker had its time to end, and gives why it ends now. A worker
+    /// that never asks, as one that is in somebody else's hands would not, ends by this.
+    pub async fn overdue(&self) -> Fault {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            if let Some(fault) = self.0.taken_back() {
+                tokio::time::sleep(GRACE).await;
+                return fault;
+            }
+        }
     }
 
     /// Whether each secret that the component may have used is there, so that nobody learns it in the middle of
@@ -65,11 +104,29 @@ impl SecretDesk {
         match Question::from_line(question)? {
             Question::Secret(slot) => self.0.secret(&slot).await.map(Reply::Secret),
             Question::Rotate { slot, value } => self.0.rotate(&slot, &value).await.map(|()| Reply::Kept),
+            Question::Standing => Ok(self.0.taken_back().map_or(Reply::Granted, Reply::TakenBack)),
         }
     }
 }
 
 impl Inner {
+    /// What ends the run, if something does.
+    fn taken_back(&self) -> Option<Fault> {
+        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken_back(&self.order, &self.data_dir, clock::now()) {
+            Ok(found) => {
+                *unreadable = None;
+                found
+            }
+            Err(_) if unreadable.get_or_insert_with(Instant::now).elapsed() < PATIENCE => None,
+            Err(fault) => {
+                let component = &self.order.component.name;
+                let why = format!("what {component} may do cannot be read any more: {}", fault.message);
+                Some(Fault { message: why, code: Code::Revoked, ..fault })
+            }
+        }
+    }
+
     async fn secret(&self, slot: &str) -> Result<Secret> {
         let reference = self.bound(slot)?;
         self.may(Action::SecretRead, reference)?;
@@ -112,7 +169,7 @@ impl Inner {
 }
 
 #[async_trait]
-impl Desk for SecretDesk {
+impl Desk for OrderDesk {
     async fn answer(&self, question: &[u8]) -> Zeroizing<Vec<u8>> {
         let desk = self.clone();
         let question = Zeroizing::new(question.to_vec());
@@ -131,7 +188,7 @@ fn bug() -> Zeroizing<Vec<u8>> {
 }
 
 fn broken() -> Fault {
-    Fault::internal(Code::Bug, "a question about secrets could not be answered")
+    Fault::internal(Code::Bug, "a worker's question could not be answered")
 }
 
 /// The fault, with the line that binds the slot.

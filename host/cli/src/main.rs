@@ -25,7 +25,7 @@ mod work;
 use std::ffi::OsStr;
 use std::process::ExitCode;
 
-use tidegate_infrastructure::clock;
+use tidegate_infrastructure::{Confinement, clock};
 use tracing_subscriber::EnvFilter;
 
 use arguments::{Arguments, Verb};
@@ -71,10 +71,11 @@ fn main() -> ExitCode {
 }
 
 /// The compiler's process: a component on stdin, machine code on stdout, a refusal on stderr. Whoever starts
-/// it limits it.
+/// it limits it, and it confines itself to those.
 fn compile() -> ExitCode {
     tidegate_infrastructure::die_with_parent();
-    match tidegate_sandbox::compile_main(std::io::stdin(), std::io::stdout()) {
+    let confined = Confinement::to_nothing().enforce();
+    match confined.and_then(|_| tidegate_sandbox::compile_main(std::io::stdin(), std::io::stdout())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             Terminal::new(false).say(&fault.message);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use tidegate_model::{StreamName, StreamSummary, WorkerEvent, tame};
+use tidegate_model::{StreamName, StreamSummary, WorkerEvent, list, tame};
 
 use crate::render::{bytes, clip, count, duration, plural, rate};
 use crate::terminal::Terminal;
@@ -41,8 +41,14 @@ impl Progress {
 
     pub fn on(&mut self, event: &WorkerEvent) {
         match event {
-            WorkerEvent::Ready { compiled_from_cache, milliseconds } => {
+            WorkerEvent::Ready { compiled_from_cache, milliseconds, unconfined } => {
                 self.start.finish_and_clear();
+                if !unconfined.is_empty() {
+                    let what = list(unconfined);
+                    self.line(&format!(
+                        "note: this kernel cannot confine the worker's {what}; see `tidegate doctor`"
+                    ));
+                }
                 if !compiled_from_cache {
                     self.line(&format!(
                         "compiled the connector in {}; next time it is ready",

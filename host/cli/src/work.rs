@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -14,7 +15,7 @@ use tidegate_permission::Ceiling;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
-use crate::desk::SecretDesk;
+use crate::desk::OrderDesk;
 use crate::project::{Project, absolute};
 use crate::trace;
 
@@ -82,7 +83,7 @@ fn bug(message: String) -> Fault {
 }
 
 /// Does it in a child process, here, which asks here for secrets. It is not started when one of them is not
-/// there. Ctrl-C kills the worker: what it committed stays, what it did not is garbage that nobody sees, and the
+/// there, and killed when it goes on with what was taken back. Ctrl-C kills the worker: what it committed stays, what it did not is garbage that nobody sees, and the
 /// next run goes on from there.
 pub fn carry_out(order: &WorkOrder, mut on: impl FnMut(&WorkerEvent)) -> Result<End> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -91,15 +92,22 @@ pub fn carry_out(order: &WorkOrder, mut on: impl FnMut(&WorkerEvent)) -> Result<
         .map_err(|error| Fault::external(Code::WorkerLost, format!("no worker can be started: {error}")))?;
     runtime.block_on(async {
         let mut interrupts = Interrupts::listen()?;
-        let desk = SecretDesk::of(order)?;
+        let desk = OrderDesk::of(order)?;
         desk.look(order).await?;
-        let mut worker = LocalLauncher::of_this_program()?.launch(order, Arc::new(desk)).await?;
+        let mut worker = LocalLauncher::of_this_program()?.launch(order, Arc::new(desk.clone())).await?;
+        let mut overdue = pin!(desk.overdue());
+        let mut ended = None;
         loop {
             let event = tokio::select! {
                 // First, so that an interrupt that came together with the worker's end is told as one.
                 biased;
                 () = interrupts.next() => {
                     worker.cancel();
+                    continue;
+                }
+                fault = &mut overdue, if ended.is_none() => {
+                    worker.cancel();
+                    ended = Some(fault);
                     continue;
                 }
                 event = worker.next() => event.unwrap_or_else(silence),
@@ -109,7 +117,7 @@ pub fn carry_out(order: &WorkOrder, mut on: impl FnMut(&WorkerEvent)) -> Result<
                 WorkerEvent::Finished { summary } => return Ok(End::Ran(summary)),
                 WorkerEvent::Answer(answer) => return Ok(End::Answered(answer)),
                 WorkerEvent::Failed { .. } if interrupts.came => return Err(cancelled()),
-                WorkerEvent::Failed { fault, .. } => return Err(fault),
+                WorkerEvent::Failed { fault, .. } => return Err(ended.unwrap_or(fault)),
                 _ => {}
             }
         }

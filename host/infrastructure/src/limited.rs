@@ -68,9 +68,10 @@ pub async fn run_limited(
 ) -> Result<Output> {
     let mut command = command(program);
     command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = spawner::spawn(command).await.map_err(|error| {
+    let mut spawned = spawner::spawn(command).await.map_err(|error| {
         Fault::external(Code::WorkerLost, format!("cannot start {}: {}", program.display(), reason(&error)))
     })?;
+    let child = &mut spawned.child;
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     if let Some(pid) = pid {
         limits.apply_to(pid)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tidegate_model::{Code, Fault, Result, SecretRef, WorkOrder, WorkerEvent};
 use tokio::io::BufReader;
-use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::process::{ChildStderr, ChildStdout, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -19,7 +19,7 @@ use crate::ending::Ending;
 use crate::files::reason;
 use crate::launcher::{Launcher, Worker, is_final};
 use crate::pipes::{Tail, next_line};
-use crate::spawner;
+use crate::spawner::{self, Spawned};
 
 /// What a worker may know of the environment: credentials and settings of object stores, certificates, our
 /// own settings, and where temporary files go.
@@ -138,7 +138,9 @@ impl Launcher for LocalLauncher {
             Fault::external(Code::WorkerLost, format!("cannot start a worker, {program}: {}", reason(error)))
         };
         let (line, theirs) = desk::line().map_err(|error| cannot(&error))?;
-        let mut child = spawner::spawn(self.command(order, theirs)).await.map_err(|error| cannot(&error))?;
+        let mut spawned =
+            spawner::spawn(self.command(order, theirs)).await.map_err(|error| cannot(&error))?;
+        let child = &mut spawned.child;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(Fault::internal(Code::Bug, "a child process without pipes"));
         };
@@ -146,7 +148,7 @@ impl Launcher for LocalLauncher {
         let (events, receiver) = mpsc::channel(WAITING_EVENTS);
         let (worker, cancelled) = Worker::new(receiver);
         let attended = tokio::spawn(desk::attend(line, text, desk));
-        let watch = Watch { child, stdout, stderr, events, cancelled, attended };
+        let watch = Watch { spawned, stdout, stderr, events, cancelled, attended };
         tokio::spawn(watch.until_the_end());
         Ok(worker)
     }
@@ -154,7 +156,7 @@ impl Launcher for LocalLauncher {
 
 /// One worker, watched from start to end.
 struct Watch {
-    child: Child,
+    spawned: Spawned,
     stdout: ChildStdout,
     stderr: ChildStderr,
     events: mpsc::Sender<WorkerEvent>,
@@ -175,7 +177,8 @@ enum Silence {
 
 impl Watch {
     async fn until_the_end(self) {
-        let Self { mut child, stdout, stderr, events, mut cancelled, attended } = self;
+        let Self { mut spawned, stdout, stderr, events, mut cancelled, attended } = self;
+        let child = &mut spawned.child;
         let log = tokio::spawn(follow_log(stderr, events.clone()));
         let silence = tokio::select! {
             biased;

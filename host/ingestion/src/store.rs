@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path as FilePath, absolute};
+use std::path::{Path as FilePath, PathBuf, absolute};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -72,21 +72,31 @@ impl Location {
     /// Opens `location`: a folder, relative ones starting at `base`, or a URL such as `s3://bucket/prefix`
     /// with `options` in object_store's words. Credentials come from the environment.
     pub async fn open(location: &str, base: &FilePath, options: &BTreeMap<String, String>) -> Result<Self> {
-        let opened = match Url::parse(location) {
-            Ok(url) if url.scheme() == "s3" || url.scheme() == "s3a" => Self::s3(location, url, options)?,
-            Ok(url) if url.scheme() == "file" => {
-                let folder = url.to_file_path().map_err(|()| unusable(location, "it has no path"))?;
-                Self::folder(&folder, location)?
+        let opened = match (Self::folder_of(location, base), Url::parse(location)) {
+            (Some(folder), _) => Self::folder(&folder, location)?,
+            (None, Ok(url)) if url.scheme() == "s3" || url.scheme() == "s3a" => {
+                Self::s3(location, url, options)?
             }
-            // A single letter is a drive, not a scheme.
-            Ok(url) if url.scheme().len() > 1 && location.contains("://") => {
-                return Err(unusable(location, &format!("`{}` is not supported", url.scheme()))
+            (None, Ok(url)) if url.scheme() == "file" => return Err(unusable(location, "it has no path")),
+            (None, other) => {
+                let scheme = other.map_or_else(|_| String::new(), |url| url.scheme().to_owned());
+                return Err(unusable(location, &format!("`{scheme}` is not supported"))
                     .help("write a folder, or an URL such as s3://bucket/prefix"));
             }
-            _ => Self::folder(&base.join(location), location)?,
         };
         opened.probe().await?;
         Ok(opened)
+    }
+
+    /// The folder of this machine that a location names, relative ones starting at `base`; `None` where it names
+    /// none.
+    pub fn folder_of(location: &str, base: &FilePath) -> Option<PathBuf> {
+        match Url::parse(location) {
+            Ok(url) if url.scheme() == "file" => url.to_file_path().ok(),
+            // A single letter is a drive, not a scheme.
+            Ok(url) if url.scheme().len() > 1 && location.contains("://") => None,
+            _ => Some(base.join(location)),
+        }
     }
 
     /// A location in a store that the caller made; the URL's path is below the store's root.

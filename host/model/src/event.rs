@@ -13,6 +13,9 @@ pub enum WorkerEvent {
     Ready {
         compiled_from_cache: bool,
         milliseconds: u64,
+        /// What the kernel could not confine the worker from, in words.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unconfined: Vec<String>,
     },
     /// A message from the component, or from the sandbox about it. `stream`: while it read that one.
     Log {

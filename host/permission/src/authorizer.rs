@@ -191,18 +191,6 @@ impl Authorizer {
         Ruling { allowed: false, code: Code::PluginRevoked, why, policy: Some("revocation".to_owned()) }
     }
 
-    /// A fault once a component was revoked; that this cannot be found out for a moment is none.
-    pub fn still_loads(&self, digest: &str) -> Result<()> {
-        match self.revocations.find(digest) {
-            Ok(Some(revocation)) => {
-                let why = format!("the component was revoked while it ran: {}", revocation.in_words());
-                Err(Fault::user(Code::PluginRevoked, why)
-                    .help("what was committed stays; nothing runs it any more"))
-            }
-            Ok(None) | Err(_) => Ok(()),
-        }
-    }
-
     /// Where a location that `who` may read really begins: no link beyond it may be followed out of it.
     /// `None` for what is not local, and what no grant covers.
     pub fn granted(&self, who: &Principal, location: &str) -> Option<Granted> {

@@ -62,6 +62,10 @@ impl Endpoint {
         }
     }
 
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.0.port_or_known_default()
+    }
+
     pub(crate) fn is_localhost(&self) -> bool {
         self.0.host_str() == Some("localhost")
     }

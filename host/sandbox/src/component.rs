@@ -10,9 +10,10 @@ use tidegate_infrastructure::files::{self, Access};
 use tidegate_infrastructure::{Ending, ProcessLimits, run_limited};
 use tidegate_model::{Code, ComponentRef, Fault, Manifest, Result, World};
 use wasmtime::Engine;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{Component as Compiled, HasSelf, Linker};
 
 use crate::bindings::{self, ExtractorPre};
+use crate::engine::Ticker;
 use crate::guest::{Guest, Surroundings};
 use crate::inspect::{Inspection, validate};
 use crate::instance::{Instance, LONGEST_CALL};
@@ -77,6 +78,7 @@ impl Settings {
 pub struct Sandbox {
     engine: Engine,
     linker: Arc<Linker<Guest>>,
+    ticker: Arc<Ticker>,
     settings: Arc<Settings>,
 }
 
@@ -85,8 +87,17 @@ pub struct Sandbox {
 pub struct Component {
     manifest: Arc<Manifest>,
     pre: ExtractorPre<Guest>,
+    ticker: Arc<Ticker>,
     settings: Arc<Settings>,
     from_cache: bool,
+}
+
+/// A component's bytes, which are what was approved, and what they ask for.
+struct Verified {
+    wasm: Vec<u8>,
+    manifest: Manifest,
+    /// Its code, where it was compiled before.
+    kept: Option<Compiled>,
 }
 
 impl Sandbox {
@@ -95,7 +106,7 @@ impl Sandbox {
         let linker = linker(&engine).map_err(|error| {
             Fault::internal(Code::Bug, format!("the host's functions do not fit the contract: {error:#}"))
         })?;
-        Ok(Self { engine, linker: Arc::new(linker), settings: Arc::new(settings) })
+        Ok(Self { engine, linker: Arc::new(linker), ticker: Arc::default(), settings: Arc::new(settings) })
     }
 
     /// Reads the component, verifies its digest and what it asks for, and compiles it unless that was done
@@ -106,6 +117,22 @@ impl Sandbox {
     /// after it validated the bytes by the rules of that engine. The rules on imports and requests are ours,
     /// may change without the engine, and are applied every time.
     pub async fn load(&self, component: &ComponentRef) -> Result<Component> {
+        let Verified { wasm, manifest, kept } = self.verified(component)?;
+        let from_cache = kept.is_some();
+        let compiled = match kept {
+            Some(kept) => kept,
+            None => self.compiled(wasm, &self.artifact(&component.digest)?).await?,
+        };
+        self.linked(manifest, &compiled, from_cache)
+    }
+
+    /// Loads a component that was compiled before; `None` for any other. It leaves no thread behind.
+    pub fn find(&self, component: &ComponentRef) -> Result<Option<Component>> {
+        let Verified { manifest, kept, .. } = self.verified(component)?;
+        kept.map(|kept| self.linked(manifest, &kept, true)).transpose()
+    }
+
+    fn verified(&self, component: &ComponentRef) -> Result<Verified> {
         let artifact = self.artifact(&component.digest)?;
         // Two large files are read and hashed, so at the same time.
         let (wasm, kept) = thread::scope(|scope| {
@@ -121,18 +148,18 @@ impl Sandbox {
                 format!("`{}` is not an extractor", component.name),
             ));
         }
-        let from_cache = kept.is_some();
-        let compiled = match kept {
-            Some(kept) => kept,
-            None => self.compiled(wasm, &artifact).await?,
-        };
-        let pre = self.linker.instantiate_pre(&compiled).and_then(ExtractorPre::new).map_err(|error| {
+        Ok(Verified { wasm, manifest, kept })
+    }
+
+    fn linked(&self, manifest: Manifest, compiled: &Compiled, from_cache: bool) -> Result<Component> {
+        let pre = self.linker.instantiate_pre(compiled).and_then(ExtractorPre::new).map_err(|error| {
             Fault::user(
                 Code::WrongContract,
-                format!("`{}` does not fit the contract of this version: {error:#}", component.name),
+                format!("`{}` does not fit the contract of this version: {error:#}", manifest.name),
             )
         })?;
-        Ok(Component { manifest: Arc::new(manifest), pre, settings: self.settings.clone(), from_cache })
+        let (ticker, settings) = (Arc::clone(&self.ticker), Arc::clone(&self.settings));
+        Ok(Component { manifest: Arc::new(manifest), pre, ticker, settings, from_cache })
     }
 
     /// Where the code of the component with this digest is kept.
@@ -144,7 +171,7 @@ impl Sandbox {
         Ok(self.settings.cache.join(format!("{hexadecimal}-{}.cwasm", engine::compatibility(&self.engine))))
     }
 
-    async fn compiled(&self, wasm: Vec<u8>, artifact: &Path) -> Result<wasmtime::component::Component> {
+    async fn compiled(&self, wasm: Vec<u8>, artifact: &Path) -> Result<Compiled> {
         validate(&wasm)?;
         let sealed = artifact::seal(self.compile(wasm).await?);
         files::create_private_dir(&self.settings.cache)?;
@@ -184,6 +211,7 @@ impl Component {
 
     /// A new instance that shares nothing with others. Only one with a port can read.
     pub async fn instantiate(&self, around: &Surroundings, port: Option<OutputPort>) -> Result<Instance> {
+        self.ticker.start(self.pre.engine())?;
         Instance::new(&self.pre, around, &self.settings, port).await
     }
 }

@@ -1,6 +1,7 @@
 //! The settings under which guests run. They are part of the defence: change one only with its reason.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_model::{Code, Fault, Limits, Result};
@@ -9,24 +10,39 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 /// How often a running guest gives way.
 const TICK: Duration = Duration::from_millis(10);
 
-/// An engine that runs up to `instances` at once, and the thread that makes their guests give way. The thread
-/// ends with the engine.
+/// An engine that runs up to `instances` at once. Their guests give way while its [`Ticker`] runs.
 pub(crate) fn running(instances: u32) -> Result<Engine> {
     let mut config = settings();
     config.allocation_strategy(pool(instances));
-    let engine = Engine::new(&config).map_err(|error| broken(&error))?;
-    let weak = engine.weak();
-    std::thread::Builder::new()
-        .name("epochs".to_owned())
-        .spawn(move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(TICK);
-            }
-        })
-        .map_err(|error| Fault::external(Code::Storage, format!("cannot start a thread: {error}")))?;
-    Ok(engine)
+    Engine::new(&config).map_err(|error| broken(&error))
+}
+
+/// Makes the guests of an engine give way, from the first one on: a process that only loads a component has no thread
+/// of it, and can still be confined.
+#[derive(Debug, Default)]
+pub(crate) struct Ticker(Mutex<bool>);
+
+impl Ticker {
+    /// The thread ends with the engine.
+    pub(crate) fn start(&self, engine: &Engine) -> Result<()> {
+        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *runs {
+            return Ok(());
+        }
+        let weak = engine.weak();
+        std::thread::Builder::new()
+            .name("epochs".to_owned())
+            .spawn(move || {
+                while let Some(engine) = weak.upgrade() {
+                    engine.increment_epoch();
+                    drop(engine);
+                    std::thread::sleep(TICK);
+                }
+            })
+            .map_err(|error| Fault::external(Code::Storage, format!("cannot start a thread: {error}")))?;
+        *runs = true;
+        Ok(())
+    }
 }
 
 /// An engine that only compiles. What it makes runs on a [`running`] one.

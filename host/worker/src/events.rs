@@ -21,17 +21,19 @@ pub struct Events {
     first_row: Arc<OnceLock<Duration>>,
 }
 
+/// What was said so far, to nobody yet.
+#[derive(Debug)]
+pub struct Unspoken(Receiver<WorkerEvent>);
+
 /// Writes what is said, until every handle is gone.
 #[derive(Debug)]
 pub struct Speaker(JoinHandle<()>);
 
 impl Events {
     /// `began`: the moment that times are told from, by the machine's steady clock.
-    pub fn start(out: impl Write + Send + 'static, began: Duration) -> (Self, Speaker) {
+    pub fn since(began: Duration) -> (Self, Unspoken) {
         let (sender, receiver) = sync_channel(WAITING);
-        let thread = std::thread::spawn(move || speak(&receiver, out));
-        let events = Self { sender, began, first_row: Arc::default() };
-        (events, Speaker(thread))
+        (Self { sender, began, first_row: Arc::default() }, Unspoken(receiver))
     }
 
     /// Whoever started the run may be gone; then nobody needs to hear it. Where too much is waiting, a log
@@ -54,6 +56,13 @@ impl Events {
 
     pub fn elapsed(&self) -> Duration {
         clock::steady().saturating_sub(self.began)
+    }
+}
+
+impl Unspoken {
+    /// Writes it, and all that follows, from a thread of its own.
+    pub fn speak(self, out: impl Write + Send + 'static) -> Speaker {
+        Speaker(std::thread::spawn(move || speak(&self.0, out)))
     }
 }
 
@@ -85,7 +94,8 @@ mod tests {
     #[test]
     fn times_count_from_the_moment_that_somebody_else_took() {
         let before = Duration::from_secs(5);
-        let (events, speaker) = Events::start(std::io::sink(), clock::steady() - before);
+        let (events, unspoken) = Events::since(clock::steady() - before);
+        let speaker = unspoken.speak(std::io::sink());
         assert_eq!(events.time_to_first_row(), None);
         events.first_row();
         let first = events.time_to_first_row();

@@ -10,6 +10,7 @@
 mod agreement;
 mod committed;
 mod configuration;
+mod confinement;
 mod conform;
 mod epoch;
 mod events;
@@ -30,6 +31,7 @@ use tidegate_infrastructure::clock;
 use tidegate_model::{Code, Fault, Result, WorkOrder, WorkerEvent};
 
 use crate::events::Events;
+use crate::work::Prepared;
 
 pub use crate::identity::of as identity_of;
 
@@ -52,9 +54,12 @@ pub fn main() -> ExitCode {
         .init();
     let order = order();
     let began = order.as_ref().map_or_else(|_| clock::steady(), |order| order.began);
-    let (events, speaker) = Events::start(std::io::stdout(), began);
-    let last = order
-        .and_then(|order| obey(&order, &events))
+    let (events, unspoken) = Events::since(began);
+    // Nothing of the component runs before this process is confined, and no thread before that either.
+    let prepared = order.and_then(|order| Prepared::of(order, &events));
+    let speaker = unspoken.speak(std::io::stdout());
+    let last = prepared
+        .and_then(|prepared| obey(prepared, &events))
         .unwrap_or_else(|fault| WorkerEvent::Failed { fault, summary: None });
     let code = match last {
         WorkerEvent::Failed { .. } => ExitCode::FAILURE,
@@ -81,12 +86,12 @@ fn order() -> Result<WorkOrder> {
         .map_err(|error| Fault::internal(Code::Bug, format!("the work order cannot be understood: {error}")))
 }
 
-fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
+fn obey(prepared: Prepared, events: &Events) -> Result<WorkerEvent> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Fault::external(Code::WorkerLost, format!("no threads can be started: {error}")))?;
-    let done = runtime.block_on(work::obey(order, events));
+    let done = runtime.block_on(work::obey(prepared, events));
     // What still runs belongs to instances that were dropped: nothing waits for it.
     runtime.shutdown_background();
     done

@@ -1,4 +1,4 @@
-//! The secrets of an order, asked of whoever gave it.
+//! What a worker asks of whoever gave it its order: secrets, and whether all that it permits still stands.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -34,6 +34,15 @@ enum Line {
 impl WorkerVault {
     pub fn on_stdin() -> Self {
         Self(Arc::new(Mutex::new(Line::Stdin)))
+    }
+
+    /// What ends the run, once something that the order permits is not granted any more.
+    pub async fn taken_back(&self) -> Result<Option<Fault>> {
+        match self.ask(Question::Standing).await? {
+            Reply::Granted => Ok(None),
+            Reply::TakenBack(fault) => Ok(Some(fault)),
+            _ => Err(out_of_place()),
+        }
     }
 
     async fn ask(&self, question: Question) -> Result<Reply> {
@@ -111,7 +120,7 @@ impl Vault for WorkerVault {
 }
 
 fn out_of_place() -> Fault {
-    Fault::internal(Code::Bug, "an answer about secrets to another question")
+    Fault::internal(Code::Bug, "an answer to another question")
 }
 
 #[cfg(test)]
@@ -151,6 +160,7 @@ mod tests {
                     Reply::Secret(Secret::new(slot.bytes().flat_map(|byte| [byte, byte]).collect()))
                 }
                 Question::Rotate { .. } => Reply::Kept,
+                Question::Standing => Reply::Granted,
             };
             say(&mut line, reply).await;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_extraction::{ConnectorSpec, Extractor, StreamDescription};
-use tidegate_model::{Answer, Result, StreamName, Task, WorkOrder, WorkerEvent};
+use tidegate_model::{Answer, Code, Fault, Result, StreamName, Task, WorkOrder, WorkerEvent};
 use tidegate_permission::{Action, Authorizer, Module, Principal, Resource, Used, least};
 use tidegate_sandbox::{Component, LogLine, Sandbox, Settings, Setup};
 use tokio::sync::mpsc;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::events::Events;
 use crate::vault::WorkerVault;
-use crate::{agreement, configuration, conform, revocation, run};
+use crate::{agreement, configuration, confinement, conform, revocation, run};
 
 /// For lines of the log that are still on their way when the work is done.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -25,24 +25,54 @@ pub struct Work<'a> {
     pub events: Events,
 }
 
+/// An order whose component is loaded, in a process that reaches no more than it needs. Nothing of the component has
+/// run yet.
+pub struct Prepared {
+    order: WorkOrder,
+    authorizer: Arc<Authorizer>,
+    component: Component,
+}
+
+impl Prepared {
+    /// While this process has one thread: that is what can be confined.
+    pub fn of(order: WorkOrder, events: &Events) -> Result<Self> {
+        let authorizer = Arc::new(Authorizer::for_worker(&order)?);
+        let digest = Resource::Plugin(order.component.digest.clone());
+        authorizer.decide(&Principal::service(Module::Extraction), Action::PluginLoad, &digest)?;
+
+        let began = Instant::now();
+        let settings = Settings { instances: run::instances(&order), ..Settings::of_this_user()? };
+        let sandbox = Sandbox::new(settings)?;
+        let component = match sandbox.find(&order.component)? {
+            Some(found) => found,
+            None => compiled(&sandbox, &order)?,
+        };
+        let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let lacking = confinement::of(&order, &authorizer)?.enforce()?;
+        events.send(WorkerEvent::Ready {
+            compiled_from_cache: component.from_cache(),
+            milliseconds,
+            unconfined: lacking.iter().map(ToString::to_string).collect(),
+        });
+        Ok(Self { order, authorizer, component })
+    }
+}
+
+/// By a child process, which is waited for on a runtime that leaves no thread behind.
+fn compiled(sandbox: &Sandbox, order: &WorkOrder) -> Result<Component> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::external(Code::WorkerLost, format!("nothing can be compiled: {error}")))?;
+    runtime.block_on(sandbox.load(&order.component))
+}
+
 /// Carries out one order and returns its last event.
-pub async fn obey(order: &WorkOrder, events: &Events) -> Result<WorkerEvent> {
-    let authorizer = Arc::new(Authorizer::for_worker(order)?);
-    let digest = Resource::Plugin(order.component.digest.clone());
-    authorizer.decide(&Principal::service(Module::Extraction), Action::PluginLoad, &digest)?;
-
-    let began = Instant::now();
-    let settings = Settings { instances: run::instances(order), ..Settings::of_this_user()? };
-    let sandbox = Sandbox::new(settings)?;
-    let component = sandbox.load(&order.component).await?;
-    events.send(WorkerEvent::Ready {
-        compiled_from_cache: component.from_cache(),
-        milliseconds: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-    });
-
+pub async fn obey(prepared: Prepared, events: &Events) -> Result<WorkerEvent> {
+    let Prepared { order, authorizer, component } = prepared;
     let (log, lines) = mpsc::channel(256);
     let telling = tokio::spawn(tell(lines, events.clone()));
-    let outcome = with(order, component, authorizer, log, events).await;
+    let outcome = with(&order, component, authorizer, log, events).await;
     // What the component said last, which may be why it failed, comes before the last event. Its instances are gone
     // by now, and none can say more; should one be on its way still, nobody waits for it long.
     let _ = timeout(LAST_WORDS, telling).await;
@@ -56,6 +86,7 @@ async fn with(
     log: mpsc::Sender<LogLine>,
     events: &Events,
 ) -> Result<WorkerEvent> {
+    let desk = Arc::new(WorkerVault::on_stdin());
     let setup = Setup {
         authorizer: Arc::clone(&authorizer),
         principal: Principal::plugin(&order.component, &order.pipeline),
@@ -64,7 +95,7 @@ async fn with(
         config: order.config.clone(),
         credentials: order.permissions.iter().filter(|one| one.binding.is_some()).cloned().collect(),
         log,
-        vault: Arc::new(WorkerVault::on_stdin()),
+        vault: desk.clone(),
     };
     let manifest = component.manifest().clone();
     let extractor = Extractor::new(component, setup);
@@ -74,7 +105,7 @@ async fn with(
     configuration::check(order, &spec.config_schema)?;
     let work = Work { order, extractor, authorizer, events: events.clone() };
     // Dropped with all its instances, should something be taken back.
-    let last = revocation::until_revoked(order, &work.authorizer, carry_out(&work, spec)).await?;
+    let last = revocation::until_revoked(order, &work.authorizer, &desk, carry_out(&work, spec)).await?;
     if order.rehearsal {
         let Used { questions, complete, denials } = work.authorizer.used();
         let permissions = least(&order.permissions, &questions);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
-use tidegate_infrastructure::{DataDir, files};
-use tidegate_model::Result;
+use tidegate_infrastructure::{DataDir, Part, files};
+use tidegate_model::{Result, list};
 use tidegate_permission::Ceiling;
 
 use super::Context;
@@ -50,6 +50,7 @@ pub fn execute(cx: &Context) -> Result<Reply> {
     let root = data_root(Path::new("."), cx.data_dir());
     let findings = [
         kernel(),
+        confinement(),
         processors(),
         memory(),
         address_space(),
@@ -78,6 +79,23 @@ fn kernel() -> Finding {
     } else {
         Finding::broken("kernel", seen, "use a Linux kernel of version 5.6 or newer")
     }
+}
+
+/// A worker confines itself before it runs a component, so that whoever gets out of the sandbox finds little.
+fn confinement() -> Finding {
+    const WHAT: &str = "confinement";
+    let lacking: Vec<String> = Part::lacking().iter().map(ToString::to_string).collect();
+    if lacking.is_empty() {
+        return Finding::good(
+            WHAT,
+            "workers reach only files, ports and system calls that their order needs",
+        );
+    }
+    Finding::missing(
+        WHAT,
+        format!("workers are not confined in {}; the sandbox holds without it", list(&lacking)),
+        "use a newer kernel with Landlock and seccomp (`lsm=landlock,...` on its command line)",
+    )
 }
 
 fn processors() -> Finding {

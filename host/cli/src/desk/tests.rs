@@ -61,7 +61,7 @@ struct Scene {
     folder: TempDir,
     order: WorkOrder,
     drawer: Arc<Drawer>,
-    desk: SecretDesk,
+    desk: OrderDesk,
 }
 
 impl Scene {
@@ -88,7 +88,8 @@ impl Scene {
         let order: WorkOrder = order.unwrap();
         let drawer = Arc::new(Drawer(Mutex::new((b"hush".to_vec(), 1))));
         let authorizer = Some(Authorizer::for_worker(&order).unwrap());
-        let desk = SecretDesk::with(&order, authorizer, drawer.clone());
+        let data_dir = DataDir::open(&order.data_dir).unwrap();
+        let desk = OrderDesk::with(&order, data_dir, authorizer, drawer.clone());
         Self { folder, order, drawer, desk }
     }
 
@@ -187,7 +188,7 @@ async fn nonsense_is_refused_and_not_repeated() {
 async fn work_without_secrets_needs_no_store_and_no_key() {
     let scene = Scene::with(&[]);
     // The real store, in the folder of the order.
-    let desk = SecretDesk::of(&scene.order).unwrap();
+    let desk = OrderDesk::of(&scene.order).unwrap();
     desk.look(&scene.order).await.unwrap();
     assert!(!scene.order.data_dir.join("store").exists());
 }

@@ -11,7 +11,7 @@ use super::Secret;
 /// Bytes around a secret in a document, its slot included; what is longer costs a copy.
 const AROUND: usize = 1 << 10;
 
-/// `{"secret":"token"}`, `{"rotate":{"slot":"token","value":"aHVzaA=="}}`
+/// `{"secret":"token"}`, `{"rotate":{"slot":"token","value":"aHVzaA=="}}`, `"standing"`
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Question {
@@ -23,9 +23,11 @@ pub enum Question {
         #[serde(with = "encoded")]
         value: Secret,
     },
+    /// Is all that the order permits still granted?
+    Standing,
 }
 
-/// `{"secret":"aHVzaA=="}`, `"kept"`, `{"refused":{...}}`
+/// `{"secret":"aHVzaA=="}`, `"kept"`, `"granted"`, `{"taken_back":{...}}`, `{"refused":{...}}`
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reply {
@@ -33,6 +35,10 @@ pub enum Reply {
     Secret(Secret),
     /// The new value is kept for good.
     Kept,
+    /// All of it stands.
+    Granted,
+    /// Something does not, and why the run ends.
+    TakenBack(Fault),
     Refused(Fault),
 }
 
@@ -40,7 +46,7 @@ impl Question {
     /// Without a line break.
     pub fn to_line(&self) -> Result<Zeroizing<Vec<u8>>> {
         let size = match self {
-            Self::Secret(_) => 0,
+            Self::Secret(_) | Self::Standing => 0,
             Self::Rotate { value, .. } => value.expose().len(),
         };
         written(self, size)
@@ -56,7 +62,7 @@ impl Reply {
     pub fn to_line(&self) -> Result<Zeroizing<Vec<u8>>> {
         let size = match self {
             Self::Secret(value) => value.expose().len(),
-            Self::Kept | Self::Refused(_) => 0,
+            Self::Kept | Self::Granted | Self::TakenBack(_) | Self::Refused(_) => 0,
         };
         written(self, size)
     }
@@ -111,6 +117,7 @@ mod tests {
                 Question::Rotate { slot: "token".into(), value: hush() },
                 r#"{"rotate":{"slot":"token","value":"aHVzaP8K"}}"#,
             ),
+            (Question::Standing, r#""standing""#),
         ] {
             assert_eq!(*question.to_line().unwrap(), line.as_bytes());
             assert_eq!(*Question::from_line(line.as_bytes()).unwrap().to_line().unwrap(), line.as_bytes());
@@ -118,6 +125,11 @@ mod tests {
         for (reply, line) in [
             (Reply::Secret(hush()), r#"{"secret":"aHVzaP8K"}"#),
             (Reply::Kept, r#""kept""#),
+            (Reply::Granted, r#""granted""#),
+            (
+                Reply::TakenBack(Fault::user(Code::Revoked, "gone")),
+                r#"{"taken_back":{"code":"TG0306","domain":"user","retry":"no","message":"gone"}}"#,
+            ),
             (
                 Reply::Refused(Fault::user(Code::NoSecret, "none")),
                 r#"{"refused":{"code":"TG0305","domain":"user","retry":"no","message":"none"}}"#,
