@@ -1,13 +1,13 @@
 //! Where a worker asks. The order tells it which secrets there are; what they are it is told here, one at a time, and
 //! only here. And here it hears whether what the order permits is still granted, which lies where it cannot read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tidegate_infrastructure::{DataDir, Desk, clock};
-use tidegate_model::{Binding, Code, Fault, Result, SecretRef, WorkOrder, place_of_key};
+use tidegate_model::{Binding, Code, Fault, Placement, Result, SecretRef, WorkOrder, place_of_key};
 use tidegate_permission::{
     Action, Authorizer, Module, Principal, Question, Reply, Resource, Revision, Secret, SecretKeeper,
     Sources, taken_back,
@@ -38,6 +38,8 @@ struct Inner {
     authorizer: Option<Authorizer>,
     /// Slots whose credential is requested, granted and below the ceiling.
     bound: BTreeMap<String, SecretRef>,
+    /// Those of them that are renewed as they are used.
+    renewed: BTreeSet<String>,
     sources: Sources,
     /// Since when it is not known what is granted.
     unreadable: Mutex<Option<Instant>>,
@@ -60,8 +62,10 @@ impl OrderDesk {
         authorizer: Option<Authorizer>,
         store: Arc<dyn SecretKeeper>,
     ) -> Self {
-        let bindings = order.permissions.iter().filter_map(|permission| permission.binding.as_ref());
-        let bound = bindings.map(|Binding { slot, secret, .. }| (slot.clone(), secret.clone())).collect();
+        let bindings = || order.permissions.iter().filter_map(|permission| permission.binding.as_ref());
+        let renewed = bindings().filter(|binding| matches!(binding.place, Placement::OAuth2Refresh { .. }));
+        let renewed = renewed.map(|binding| binding.slot.clone()).collect();
+        let bound = bindings().map(|Binding { slot, secret, .. }| (slot.clone(), secret.clone())).collect();
         let sources = Sources::new(&order.base, store);
         let order = order.clone();
         Self(Arc::new(Inner {
@@ -69,6 +73,7 @@ impl OrderDesk {
             data_dir,
             authorizer,
             bound,
+            renewed,
             sources,
             unreadable: Mutex::default(),
             given: Mutex::default(),
@@ -110,6 +115,11 @@ impl OrderDesk {
 }
 
 impl Inner {
+    /// Nothing is given for a run that is being ended.
+    fn stands(&self) -> Result<()> {
+        self.taken_back().map_or(Ok(()), Err)
+    }
+
     /// What ends the run, if something does.
     fn taken_back(&self) -> Option<Fault> {
         let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,6 +139,7 @@ impl Inner {
 
     async fn secret(&self, slot: &str) -> Result<Secret> {
         let reference = self.bound(slot)?;
+        self.stands()?;
         self.may(Action::SecretRead, reference)?;
         let held = self.sources.read(reference).await?;
         if let Some(revision) = held.revision {
@@ -139,6 +150,11 @@ impl Inner {
 
     async fn rotate(&self, slot: &str, value: &Secret) -> Result<()> {
         let reference = self.bound(slot)?;
+        if !self.renewed.contains(slot) {
+            let why = format!("the secret of `{slot}` is not one that its use renews");
+            return Err(Fault::internal(Code::NotGranted, why));
+        }
+        self.stands()?;
         self.may(Action::SecretWrite, reference)?;
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).get(slot).cloned();
         let by = Principal::service(Module::Extraction);

@@ -15,6 +15,9 @@ use crate::lock::{lock, unlock};
 /// How long an append waits for the others. Each holds the file for some microseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// No link, and nothing that makes its opener wait.
+const ITSELF: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
 /// A file that is only ever appended to, open. Faults are [`Code::Storage`] and name the path.
 #[derive(Debug)]
 pub struct AppendedFile {
@@ -26,8 +29,11 @@ impl AppendedFile {
     /// Opens it, and creates it for its owner alone (mode 0600) when it is not there.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        match OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path) {
-            Ok(file) => Ok(Self { path, file }),
+        let mut options = OpenOptions::new();
+        // Its folder may be somebody else's work: a link in the file's place would have us write anywhere.
+        options.read(true).append(true).create(true).mode(0o600).custom_flags(ITSELF);
+        match options.open(&path) {
+            Ok(file) => Self::plain(path, file),
             Err(error) => Err(fault("cannot append to", &path, &error)),
         }
     }
@@ -35,10 +41,18 @@ impl AppendedFile {
     /// Opens it for reading; `None` when it is not there.
     pub fn open_to_read(path: impl Into<PathBuf>) -> Result<Option<Self>> {
         let path = path.into();
-        match File::open(&path) {
-            Ok(file) => Ok(Some(Self { path, file })),
+        match OpenOptions::new().read(true).custom_flags(ITSELF).open(&path) {
+            Ok(file) => Self::plain(path, file).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(fault("cannot read", &path, &error)),
+        }
+    }
+
+    fn plain(path: PathBuf, file: File) -> Result<Self> {
+        match file.metadata() {
+            Ok(metadata) if metadata.is_file() => Ok(Self { path, file }),
+            Ok(_) => Err(Fault::user(Code::Storage, format!("{} is not a file", path.display()))),
+            Err(error) => Err(fault("cannot look at", &path, &error)),
         }
     }
 

@@ -33,6 +33,7 @@ const WORKER_ENVIRONMENT: &[&str] = &[
     "TIDEGATE_*",
     "TMPDIR",
     "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
 ];
 
 /// How a worker's C allocator is set. Batches are made on one thread and freed on another; one arena for all

@@ -158,7 +158,9 @@ impl Authorizer {
             Code::AboveCeiling => format!("ceiling: {}", ruling.why),
             _ => ruling.why,
         };
-        let fault = Fault::user(ruling.code, format!("{who} may not {action} on {resource}: {why}"));
+        // As it is recorded: without what may be a secret in a URL.
+        let what = &question.2;
+        let fault = Fault::user(ruling.code, format!("{who} may not {action} on {what}: {why}"));
         let remedy = self.help.as_ref().and_then(|help| help.remedy(who, action, resource));
         Err(match remedy {
             Some(grant) => fault.help(format!(

@@ -181,7 +181,12 @@ pub(crate) fn cannot_be_granted(permission: &Permission) -> Option<String> {
     let socket = || Socket::parse(target).map(drop).ok_or("it is not `HOST:PORT`");
     let understood = match kind {
         CapabilityKind::Decode => Ok(()),
-        CapabilityKind::Files => Location::parse(target).map(drop),
+        CapabilityKind::Files => match Location::parse(target) {
+            Ok(location) if location.is_the_kernels() => {
+                Err("what lies there is the kernel's, and every process's memory is among it")
+            }
+            location => location.map(drop),
+        },
         CapabilityKind::Http => Endpoint::parse(target).map(drop),
         CapabilityKind::Tcp => socket(),
         CapabilityKind::Credential if permission.binding.is_none() => Err("it names no slot and no secret"),

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use tidegate_model::{Code, ComponentRef, Fault, Permission, Result, StreamName, suggestion};
+use tidegate_model::{CapabilityKind, Code, ComponentRef, Fault, Permission, Result, StreamName, suggestion};
 
 use crate::grants::Grant;
 use crate::narrowing;
@@ -70,6 +70,14 @@ fn part(line: &Requested, choice: &Choice) -> Result<Vec<Permission>> {
         return Ok(line.allowed.iter().map(|allowed| allowed.permission.clone()).collect());
     }
     let requested = line.permission();
+    if let Some(methods) = choice.methods.get(id) {
+        let is_one = |method: &String| method.len() <= 32 && method.bytes().all(|b| b.is_ascii_uppercase());
+        if requested.kind != CapabilityKind::Http || methods.len() > 32 || !methods.iter().all(is_one) {
+            let why = format!("`{id}` cannot be narrowed to these methods");
+            return Err(Fault::user(Code::BadUsage, why)
+                .help("methods are those of an `http` capability, in capitals: --methods ID=GET,HEAD"));
+        }
+    }
     let wanted = Permission {
         target: choice.targets.get(&line.id).cloned().or_else(|| requested.target.clone()),
         methods: choice.methods.get(&line.id).cloned().unwrap_or_else(|| requested.methods.clone()),

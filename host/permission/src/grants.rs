@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use tidegate_infrastructure::FolderLock;
 use tidegate_infrastructure::files::{self, Access};
 use tidegate_model::{
     Binding, Code, ComponentRef, Fault, Limits, Permission, PipelineName, Placed, Result, StreamName,
@@ -157,7 +158,7 @@ impl Grant {
         let holds = match (&self.digest, &self.publisher) {
             (Some(digest), _) => *digest == component.digest,
             (None, Some(key)) => {
-                component.publisher.as_ref().is_some_and(|publisher| publisher.key == *key)
+                component.publisher.as_ref().is_some_and(|publisher| publisher.key.eq_ignore_ascii_case(key))
                     && self.name() == component.name
                     && self.versions.as_ref().is_none_or(|versions| versions.matches(&component.version))
             }
@@ -332,7 +333,11 @@ impl Grants {
         pipeline: &'a PipelineName,
         component: &'a ComponentRef,
     ) -> impl Iterator<Item = &'a Grant> {
-        self.list.iter().filter(move |grant| grant.pipeline == *pipeline && grant.name() == component.name)
+        let of = move |grant: &&Grant| {
+            grant.is_for(pipeline, component)
+                || (grant.pipeline == *pipeline && grant.name() == component.name)
+        };
+        self.list.iter().filter(of)
     }
 
     fn holding<'a>(
@@ -418,6 +423,7 @@ impl Grants {
     /// Adds a grant in the place of others for the same pipeline and connector (an older build's grant is of
     /// no use), and writes the file. One by digest and one for a publisher stand beside each other.
     pub fn add(&mut self, grant: Grant) -> Result<()> {
+        let _turn = self.turn()?;
         let mut list = self.list.clone();
         let replaced = |old: &Grant| {
             (&old.pipeline, old.name(), &old.publisher) == (&grant.pipeline, grant.name(), &grant.publisher)
@@ -441,12 +447,22 @@ impl Grants {
     /// Takes back what is granted to a connector (a name, or name and version) for a pipeline, and writes the
     /// file. Gives back what was revoked.
     pub fn revoke(&mut self, pipeline: &PipelineName, connector: &str) -> Result<Vec<Grant>> {
+        let _turn = self.turn()?;
         let (revoked, kept): (Vec<_>, Vec<_>) =
             self.list.iter().cloned().partition(|grant| grant.is_meant(pipeline, connector));
         if !revoked.is_empty() {
             self.write(render(&kept), kept)?;
         }
         Ok(revoked)
+    }
+
+    /// The right to change the file, which is read anew: what somebody took back or granted in the meantime, as while
+    /// a question was waiting for its answer, stays so.
+    fn turn(&mut self) -> Result<FolderLock> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let turn = FolderLock::take(folder.unwrap_or(Path::new(".")))?;
+        *self = Self::load(&self.path)?;
+        Ok(turn)
     }
 
     /// The file as people left it, with one more entry; `None` when that would not read back as it should.

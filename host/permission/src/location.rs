@@ -77,6 +77,15 @@ impl Location {
         Ok(Self::Store { root: format!("{}://{bucket}", scheme.to_ascii_lowercase()), segments })
     }
 
+    /// Whether this lies where the kernel shows processes and devices as files.
+    pub(crate) fn is_the_kernels(&self) -> bool {
+        matches!(
+            self,
+            Self::Local { absolute: true, segments }
+                if segments.first().is_some_and(|top| ["proc", "sys", "dev"].contains(&top.as_str()))
+        )
+    }
+
     /// Whether a grant for this allows `asked`: this location and everything below it.
     pub(crate) fn covers(&self, asked: &Self) -> bool {
         match (self, asked) {

@@ -31,8 +31,13 @@ impl Risk {
                 Ok(Location::Web(endpoint)) => of_endpoint(&endpoint),
                 // All of the disk.
                 Ok(Location::Local { absolute: true, segments }) if segments.is_empty() => Self::Privileged,
-                // `{config.location}` reads as a relative path: what people point it at is theirs.
-                Ok(_) if !target.contains("://") => Self::Ordinary,
+                // What lies in the pipeline's own folder. `{config.location}` reads as such a path: what people point
+                // it at is known when a configuration fills it.
+                Ok(Location::Local { absolute: false, segments })
+                    if segments.first().is_none_or(|first| first != "..") =>
+                {
+                    Self::Ordinary
+                }
                 _ => Self::Sensitive,
             },
             CapabilityKind::Http => {
@@ -86,7 +91,9 @@ mod tests {
         for (kind, target, expected) in [
             (CapabilityKind::Decode, "", "ordinary"),
             (CapabilityKind::Files, "./data", "ordinary"),
-            (CapabilityKind::Files, "/srv/data", "ordinary"),
+            (CapabilityKind::Files, "/srv/data", "sensitive"),
+            (CapabilityKind::Files, "../data", "sensitive"),
+            (CapabilityKind::Files, ".", "ordinary"),
             (CapabilityKind::Files, "/", "privileged"),
             (CapabilityKind::Files, "{config.location}", "ordinary"),
             (CapabilityKind::Files, "s3://bucket/x", "sensitive"),

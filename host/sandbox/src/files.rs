@@ -42,13 +42,13 @@ impl Guest {
         match location.split_once("://") {
             None => {
                 self.ask(action, &asset)?;
-                let Setup { authorizer, principal, base, .. } = self.around.setup();
+                let Setup { authorizer, principal, base, hidden, .. } = self.around.setup();
                 let Some(granted) = authorizer.granted(principal, location) else {
                     // Something below it is granted, it is not.
                     self.ask(action, &Asset::below(location, ""))?;
                     return Err(Refusal::told(files_domain(), "denied", "no grant covers the location"));
                 };
-                Ok(Place::Local(LocalPlace::new(base, granted, location)))
+                Ok(Place::Local(LocalPlace::new(base, granted, location, hidden)))
             }
             Some(("http" | "https", _)) => {
                 let place = WebPlace::new(&self.around.network, location, path)?;

@@ -30,6 +30,8 @@ pub struct Setup {
     pub limits: Limits,
     /// Relative locations start here.
     pub base: PathBuf,
+    /// Folders, as the kernel names them, whose files no grant gives: the host's own.
+    pub hidden: Vec<PathBuf>,
     /// The component's configuration, a JSON object.
     pub config: Value,
     /// The credentials that were granted: those that belong to a request are added to it.

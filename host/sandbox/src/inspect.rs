@@ -185,6 +185,9 @@ fn request(sections: &[&[u8]]) -> Result<Manifest> {
     Ok(manifest)
 }
 
+/// Every record of what a component does carries its version.
+const LONGEST_VERSION: usize = 64;
+
 /// People read these words beside the host's own, and must be able to tell them apart.
 fn check_words(manifest: &Manifest) -> Result<()> {
     let bad =
@@ -195,6 +198,9 @@ fn check_words(manifest: &Manifest) -> Result<()> {
         bad(format!("`{name}` cannot be its name: {rule}"))
             .help("give it another with `name:` in the SDK's `export_extractor!`")
     })?;
+    if manifest.version.to_string().len() > LONGEST_VERSION {
+        return Err(bad(format!("its version has more than {LONGEST_VERSION} characters")));
+    }
     let own =
         [("title", title), ("description", description), ("publisher", publisher), ("license", license)];
     let asked = capabilities.iter().flat_map(|capability| {

@@ -1,9 +1,12 @@
 //! What an order asks for, and what is answered.
 
+use std::env;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_extraction::{ConnectorSpec, Extractor, StreamDescription};
+use tidegate_infrastructure::config_dir;
 use tidegate_model::{Answer, Code, Fault, Result, StreamName, Task, WorkOrder, WorkerEvent};
 use tidegate_permission::{Action, Authorizer, Module, Principal, Resource, Used, least};
 use tidegate_sandbox::{Component, LogLine, Sandbox, Settings, Setup};
@@ -31,6 +34,7 @@ pub struct Prepared {
     order: WorkOrder,
     authorizer: Arc<Authorizer>,
     component: Component,
+    hidden: Vec<PathBuf>,
 }
 
 impl Prepared {
@@ -48,14 +52,22 @@ impl Prepared {
             None => compiled(&sandbox, &order)?,
         };
         let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let hidden = hidden(&order);
         let lacking = confinement::of(&order, &authorizer)?.enforce()?;
         events.send(WorkerEvent::Ready {
             compiled_from_cache: component.from_cache(),
             milliseconds,
             unconfined: lacking.iter().map(ToString::to_string).collect(),
         });
-        Ok(Self { order, authorizer, component })
+        Ok(Self { order, authorizer, component, hidden })
     }
+}
+
+/// The platform's own files and keys: no grant of the folder around them gives them to a component.
+fn hidden(order: &WorkOrder) -> Vec<PathBuf> {
+    let key = env::var_os("TIDEGATE_SECRETS_KEY_FILE").map(PathBuf::from);
+    let folders = [Some(order.data_dir.clone()), config_dir().ok(), key];
+    folders.into_iter().flatten().filter_map(|path| path.canonicalize().ok()).collect()
 }
 
 /// By a child process, which is waited for on a runtime that leaves no thread behind.
@@ -69,10 +81,10 @@ fn compiled(sandbox: &Sandbox, order: &WorkOrder) -> Result<Component> {
 
 /// Carries out one order and returns its last event.
 pub async fn obey(prepared: Prepared, events: &Events) -> Result<WorkerEvent> {
-    let Prepared { order, authorizer, component } = prepared;
+    let Prepared { order, authorizer, component, hidden } = prepared;
     let (log, lines) = mpsc::channel(256);
     let telling = tokio::spawn(tell(lines, events.clone()));
-    let outcome = with(&order, component, authorizer, log, events).await;
+    let outcome = with(&order, component, hidden, authorizer, log, events).await;
     // What the component said last, which may be why it failed, comes before the last event. Its instances are gone
     // by now, and none can say more; should one be on its way still, nobody waits for it long.
     let _ = timeout(LAST_WORDS, telling).await;
@@ -82,6 +94,7 @@ pub async fn obey(prepared: Prepared, events: &Events) -> Result<WorkerEvent> {
 async fn with(
     order: &WorkOrder,
     component: Component,
+    hidden: Vec<PathBuf>,
     authorizer: Arc<Authorizer>,
     log: mpsc::Sender<LogLine>,
     events: &Events,
@@ -92,6 +105,7 @@ async fn with(
         principal: Principal::plugin(&order.component, &order.pipeline),
         limits: order.limits.clone(),
         base: order.base.clone(),
+        hidden,
         config: order.config.clone(),
         credentials: order.permissions.iter().filter(|one| one.binding.is_some()).cloned().collect(),
         log,

@@ -190,6 +190,7 @@ impl Bench {
         };
         let (log, lines) = mpsc::channel(1000);
         let setup = Setup {
+            hidden: Vec::new(),
             authorizer: Arc::new(Authorizer::for_worker(&order).unwrap()),
             principal: Principal::plugin(component, &order.pipeline),
             limits: order.limits,

@@ -74,7 +74,7 @@ impl Scene {
         let credential = |(slot, secret): &(&str, &str)| {
             json!({
                 "kind": "credential", "target": "https://example.org",
-                "binding": { "slot": slot, "secret": secret, "place": "bearer" },
+                "binding": { "slot": slot, "secret": secret, "place": "oauth2-refresh https://example.org/token me" },
             })
         };
         let order = serde_json::from_value(json!({

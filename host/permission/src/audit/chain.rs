@@ -5,7 +5,7 @@ use chacha20poly1305::aead::rand_core::RngCore;
 use tidegate_infrastructure::{AppendedFile, Turn};
 use tidegate_model::{Code, Fault, Result};
 
-use super::lines::{Lines, Strays, hash, hex};
+use super::lines::{Lines, MAX_LINE, Strays, hash, hex};
 use super::record::{AuditRecord, VERSION};
 
 /// Bytes that are read first to find the last record. A record has a few hundred.
@@ -120,6 +120,12 @@ impl End {
         text.push_str(&serde_json::to_string(&record).map_err(|error| {
             Fault::internal(Code::Bug, format!("an audit record that cannot be written: {error}"))
         })?);
+        let length = text.len() - begins;
+        if length > MAX_LINE {
+            // Whoever reads the file would not know it for a record, and the chain would end there.
+            let why = format!("an audit record of {length} bytes is longer than {MAX_LINE}");
+            return Err(Fault::user(Code::Storage, why));
+        }
         let hash = hex(&hash(&text.as_bytes()[begins..]));
         text.push('\n');
         turn.append(text.as_bytes())?;

@@ -5,7 +5,7 @@ use tidegate_infrastructure::AppendedFile;
 use tidegate_model::Result;
 
 /// Bytes of a line that are kept. A record is far shorter: its texts are cut when they are recorded.
-const MAX_LINE: usize = 256 << 10;
+pub(super) const MAX_LINE: usize = 256 << 10;
 const BLOCK: usize = 64 << 10;
 
 /// A SHA-256.

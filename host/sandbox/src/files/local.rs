@@ -4,15 +4,17 @@
 //! that a component names below it, and a path below that, lead out of neither: the kernel resolves them
 //! beneath a folder's descriptor (`openat2`), so there is no moment between check and use.
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use globset::GlobMatcher;
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstatfs, openat2, readlink};
 use rustix::io::Errno;
 use tidegate_permission::Granted;
 
@@ -27,22 +29,44 @@ const MAX_DEPTH: usize = 32;
 /// Nothing that is opened makes its opener wait, whatever it turns out to be.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
+/// What `statfs` says of file systems that show processes and devices, not data.
+const NO_DATA: [i64; 3] = [
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x6367_7270, // cgroup2
+];
+
 pub(super) struct LocalPlace {
     granted: Granted,
+    /// Folders whose files are not there, whatever was granted: the host's own.
+    hidden: Vec<PathBuf>,
     /// As it was written, for messages.
     location: String,
 }
 
 impl LocalPlace {
     /// The location, which is below what was granted.
-    pub(super) fn new(base: &Path, granted: Granted, location: &str) -> Self {
+    pub(super) fn new(base: &Path, granted: Granted, location: &str, hidden: &[PathBuf]) -> Self {
         let granted = Granted { root: base.join(granted.root), ..granted };
-        Self { granted, location: location.to_owned() }
+        Self { granted, hidden: hidden.to_owned(), location: location.to_owned() }
+    }
+
+    /// Whether what was opened is data, and not the host's. Asked of what was opened, so no link leads around it.
+    fn is_data(&self, opened: &OwnedFd) -> bool {
+        let kind = fstatfs(opened).map(|system| system.f_type);
+        let path = readlink(format!("/proc/self/fd/{}", opened.as_raw_fd()), Vec::new());
+        let (Ok(kind), Ok(path)) = (kind, path) else { return false };
+        let path = Path::new(OsStr::from_bytes(path.as_bytes()));
+        !NO_DATA.contains(&kind) && !self.hidden.iter().any(|hidden| path.starts_with(hidden))
     }
 
     pub(super) fn list(&self, glob: Option<&GlobMatcher>) -> Asked<Vec<Entry>> {
         let mut listing = Listing::new(glob);
-        let root = File::from(self.descriptor()?);
+        let root = self.descriptor()?;
+        if !self.is_data(&root) {
+            return Err(Refusal::not_found(format!("`{}` is no data", self.location)));
+        }
+        let root = File::from(root);
         let metadata = root.metadata().map_err(|error| self.refused("", &error))?;
         if metadata.is_file() {
             return Ok(vec![entry(String::new(), &metadata)]);
@@ -90,6 +114,9 @@ impl LocalPlace {
                         // A link that leads out, or nowhere, is as if it were not there.
                         Err(_) => continue,
                     };
+                    if !self.is_data(&file) {
+                        continue;
+                    }
                     let metadata =
                         File::from(file).metadata().map_err(|error| self.refused(&path, &error))?;
                     if metadata.is_file() {
@@ -107,6 +134,9 @@ impl LocalPlace {
         let mut opened = self.descriptor()?;
         if !path.is_empty() {
             opened = beneath(&opened, path, OFlags::empty()).map_err(|error| refused(error.into()))?;
+        }
+        if !self.is_data(&opened) {
+            return Err(Refusal::not_found(format!("`{}` is no data", self.name(path))));
         }
         let mut file = self.regular(path, opened.into())?;
         let object = Object::Local(file.try_clone().map_err(refused)?);
@@ -197,7 +227,7 @@ mod tests {
 
     fn place(base: &Path, granted: &str, below: &str) -> LocalPlace {
         let location = format!("{granted}/{below}");
-        LocalPlace::new(base, Granted { root: granted.into(), below: below.into() }, &location)
+        LocalPlace::new(base, Granted { root: granted.into(), below: below.into() }, &location, &[])
     }
 
     fn code(refused: Refusal) -> String {
