@@ -171,4 +171,17 @@ mod tests {
         crate::files::remove(&path).unwrap();
         assert_eq!(turn.length().unwrap(), None);
     }
+
+    #[test]
+    fn a_link_in_its_place_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("profile"), folder.path().join("audit.jsonl"));
+        std::fs::write(&target, "mine").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(AppendedFile::open(&link).is_err() && AppendedFile::open_to_read(&link).is_err());
+        assert!(
+            AppendedFile::open(folder.path()).is_err() && AppendedFile::open_to_read(folder.path()).is_err()
+        );
+        assert_eq!(crate::files::read(&target).unwrap(), b"mine");
+    }
 }

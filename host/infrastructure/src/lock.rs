@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-/// Between two looks at a lock that somebody else holds: the first, and the longest.
+/// Between two looks at a lock that somebody else holds: the first, and the longest. Short, or whoever waits long is
+/// passed by those who come new.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// Takes the lock of an open file, waiting for others at most so long. Says whether it did. It is advisory, it
 /// ends with [`unlock`] or when the file is closed, and a process that dies closes its files.

@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 use crate::files::reason;
 use crate::lock::lock;
 
-/// How long somebody waits for a folder. Whoever has it reads some records and writes a file.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long somebody waits for a folder. Whoever has it reads some records and writes a file, which a busy disk makes long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// All of a file that nobody but its owner may read or change, at most `most` bytes; `None` when there is none.
 /// What was read is overwritten when it is dropped.
@@ -54,7 +54,7 @@ pub fn read_private(path: impl AsRef<Path>, most: usize) -> Result<Option<Zeroiz
 pub struct FolderLock(#[expect(dead_code, reason = "held for its drop, which closes it")] File);
 
 impl FolderLock {
-    /// Waits until nobody else has it, ten seconds at most. The folder itself is locked, so nothing is written
+    /// Waits until nobody else has it, half a minute at most. The folder itself is locked, so nothing is written
     /// for that.
     pub fn take(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();

@@ -317,3 +317,40 @@ fn nobody_can_grant_what_is_above_the_ceiling() {
     );
     assert_eq!(missing.unwrap_err().code.to_string(), "TG0105");
 }
+
+#[test]
+fn a_grant_that_was_taken_back_while_somebody_thought_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("grants.yaml");
+    let grant = |pipeline: &str| {
+        let allow = vec![Permission::new(CapabilityKind::Decode, None)];
+        Grant::new(&PipelineName::new(pipeline).unwrap(), &component("a"), allow)
+    };
+    let mut grants = Grants::load(&path).unwrap();
+    grants.add(grant("old")).unwrap();
+    // One looks, and is asked; another takes back what is there, and grants something else; the first says yes.
+    let mut asked = Grants::load(&path).unwrap();
+    grants.revoke(&PipelineName::new("old").unwrap(), "files").unwrap();
+    grants.add(grant("theirs")).unwrap();
+    asked.add(grant("mine")).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("pipeline: old") && text.contains("theirs") && text.contains("mine"), "{text}");
+    // And who takes back takes back what is there then.
+    grants.revoke(&PipelineName::new("mine").unwrap(), "files").unwrap();
+    let left: Vec<String> =
+        Grants::load(&path).unwrap().list().iter().map(|one| one.pipeline.to_string()).collect();
+    assert_eq!(left, ["theirs"]);
+}
+
+#[test]
+fn what_a_grant_narrows_stays_narrow_whatever_it_calls_the_component() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("grants.yaml");
+    let digest = component("a").digest;
+    let text = format!(
+        "grants:\n  - pipeline: flights\n    connector: an-older-name\n    digest: {digest}\n    allow: [{{ kind: decode }}]\n    columns: {{ flights: [id] }}\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    let columns = Grants::load(&path).unwrap().columns(&pipeline(), &component("a"));
+    assert_eq!(columns.len(), 1, "{columns:?}");
+}

@@ -192,3 +192,33 @@ async fn work_without_secrets_needs_no_store_and_no_key() {
     desk.look(&scene.order).await.unwrap();
     assert!(!scene.order.data_dir.join("store").exists());
 }
+
+/// Only a token that its use renews has a new value, and a run that is being ended gets nothing.
+#[tokio::test]
+async fn a_password_is_not_overwritten_and_nothing_is_given_once_something_was_taken_back() {
+    let mut scene = Scene::new();
+    let binding = scene.order.permissions[0].binding.as_mut().unwrap();
+    binding.place = "bearer".parse().unwrap();
+    let data_dir = DataDir::open(&scene.order.data_dir).unwrap();
+    let desk = |order: &WorkOrder| {
+        let authorizer = Some(Authorizer::for_worker(order).unwrap());
+        OrderDesk::with(order, data_dir.clone(), authorizer, scene.drawer.clone())
+    };
+    let said = async |desk: &OrderDesk, question: &str| {
+        String::from_utf8(desk.answer(question.as_bytes()).await.to_vec()).unwrap()
+    };
+    let bearer = desk(&scene.order);
+    assert!(said(&bearer, ASK).await.starts_with(r#"{"secret""#));
+    let told = said(&bearer, ROTATE).await;
+    assert!(told.contains("is not one that its use renews"), "{told}");
+    assert_eq!(said(&bearer, r#""standing""#).await, r#""granted""#);
+
+    // Granted once, as the order says, and not any more.
+    let revoked = WorkOrder { grants: Some(scene.folder.path().join("grants.yaml")), ..scene.order.clone() };
+    let revoked = desk(&revoked);
+    for question in [ASK, ROTATE, r#""standing""#] {
+        let told = said(&revoked, question).await;
+        let expected = if question == ROTATE { "its use renews" } else { "TG0306" };
+        assert!(told.contains(expected) && !told.contains(r#""secret":"#), "{question}: {told}");
+    }
+}

@@ -322,4 +322,34 @@ mod tests {
             assert_eq!(refused.map_err(code), Err("not-found".to_owned()));
         }
     }
+
+    #[test]
+    fn the_hosts_own_files_and_the_kernels_are_no_data() {
+        let (folder, _) = tree();
+        let hidden = [folder.path().join("data/sub").canonicalize().unwrap()];
+        let all = Granted { root: ".".into(), below: String::new() };
+        let place = LocalPlace::new(folder.path(), all, ".", &hidden);
+        let names: Vec<String> = place.list(None).unwrap().into_iter().map(|entry| entry.path).collect();
+        assert!(names.contains(&"data/a.csv".to_owned()), "{names:?}");
+        // Not by its own name, nor by a link's.
+        for name in ["data/sub/b.csv", "data/in.csv"] {
+            assert!(!names.contains(&name.to_owned()), "{names:?}");
+            assert_eq!(code(place.open(name, None).err().unwrap()), "not-found", "{name}");
+        }
+        std::os::unix::fs::symlink("/proc/self", folder.path().join("mine")).unwrap();
+        for granted in ["/proc/self", "mine", "/sys", "/proc/self/environ"] {
+            let place = LocalPlace::new(
+                folder.path(),
+                Granted { root: granted.into(), below: String::new() },
+                granted,
+                &[],
+            );
+            assert_eq!(code(place.list(None).err().unwrap()), "not-found", "{granted}");
+            assert!(place.open("environ", None).is_err() && place.open("", None).is_err(), "{granted}");
+        }
+        // The whole disk has both in it.
+        let disk =
+            LocalPlace::new(Path::new("/"), Granted { root: "/".into(), below: String::new() }, "/", &[]);
+        assert_eq!(code(disk.open("proc/self/environ", None).err().unwrap()), "not-found");
+    }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tidegate_model::{Code, Fault};
+use tidegate_model::{CapabilityKind, Code, Fault, Permission, PipelineName};
 
 use super::{Audit, Decision, Entry, Verified};
 use crate::principal::Principal;
@@ -412,6 +412,26 @@ fn lines_from_before_there_was_a_chain_are_kept_and_covered() {
     assert_eq!(desk.audit().tail(2, true).unwrap()[1].why, "z");
     desk.edit(|lines| lines[500] = lines[500].replace("deny", "allow"));
     assert_eq!(desk.verify().unwrap_err().code, Code::AuditBroken);
+}
+
+#[test]
+fn a_record_that_nobody_could_read_is_refused_and_breaks_nothing() {
+    let desk = Desk::new();
+    let audit = desk.audit();
+    note(&audit, "before");
+    let methods = vec!["\u{1}".repeat(4000); 31];
+    let target = Some("https://example.org".to_owned());
+    let permission = Permission { methods, ..Permission::new(CapabilityKind::Http, target) };
+    let pipeline = PipelineName::new("p").unwrap();
+    let grant = Resource::Grant { pipeline, digest: "d".into(), permission, signed: false, days: None };
+    let user = Principal::operator();
+    let refused =
+        audit.record(&Entry::new(&user, Action::GrantAdd, &grant, Decision::Deny, "no")).unwrap_err();
+    assert!(refused.to_string().contains("an audit record of "), "{refused}");
+    note(&audit, "after");
+    desk.seal().unwrap();
+    desk.verify().unwrap();
+    assert_eq!(desk.text().lines().count(), 2);
 }
 
 #[test]
